@@ -1,0 +1,1 @@
+"""The loop that lasts: the only stateful thing."""

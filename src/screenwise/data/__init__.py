@@ -1,0 +1,1 @@
+"""What was measured, and what is known: tables, chemistry, splits, named datasets."""

@@ -1,0 +1,1 @@
+"""What to measure next: pure functions on arrays."""

@@ -1,0 +1,1 @@
+"""Is it true: metrics, calibration, applicability domain, comparison."""

@@ -1,0 +1,103 @@
+"""The seams: what a model, a representation, an acquisition and an oracle must offer."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from pandas import DataFrame
+
+    from screenwise.prediction import Prediction
+    from screenwise.run import Run
+    from screenwise.screen import Screen
+
+
+@runtime_checkable
+class Model(Protocol):
+    """Learns from a screen and predicts conditions nobody ran.
+
+    A model owns its representation, so that a saved model predicts from SMILES, gene names or
+    sequences without further files. `fit` changes and returns the model itself.
+    """
+
+    def fit(self, screen: "Screen", *, valid: "Screen | None" = None, run: "Run | None" = None, seed: int = 0) -> Self:
+        """Learn from the measured cells of `screen`."""
+        ...
+
+    def predict(self, conditions: "DataFrame") -> "Prediction":
+        """Predict all tasks for (n,) conditions."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write the fitted model to a folder, without pickle."""
+        ...
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote."""
+        ...
+
+
+@runtime_checkable
+class Representation(Protocol):
+    """Turns conditions into numbers."""
+
+    def transform(self, conditions: "DataFrame") -> Any:
+        """Return (n, d) numbers: a dense array or a `scipy.sparse.csr_array`."""
+        ...
+
+
+@runtime_checkable
+class Acquisition(Protocol):
+    """Scores candidates: higher = sooner."""
+
+    def __call__(self, prediction: "Prediction", *, best: float, rng: "np.random.Generator") -> "NDArray[np.float64]":
+        """Return (n,) scores of n candidates of one task."""
+        ...
+
+
+@runtime_checkable
+class Oracle(Protocol):
+    """Answers rounds: a lab, a replay of a measured screen, a simulator."""
+
+    def submit(self, round: "DataFrame") -> str:
+        """Take a round's conditions and return a ticket."""
+        ...
+
+    def results(self, ticket: str) -> "DataFrame | None":
+        """Return the results of a ticket; None = not back yet."""
+        ...
+
+
+class Posterior(Protocol):
+    """Joint posterior of one task over a pool of n candidates, for batches whose spread is updated."""
+
+    mean: "NDArray[np.float64]"
+    """(n,)"""
+    variance: "NDArray[np.float64]"
+    """(n,) of the latent function, without measurement noise."""
+    noise: float
+    """Variance of one measurement."""
+
+    def covariance(self, candidate: int) -> "NDArray[np.float64]":
+        """Return (n,) posterior covariances of all candidates with one."""
+        ...
+
+
+@runtime_checkable
+class HasPosterior(Protocol):
+    """A model that knows the joint posterior of a pool."""
+
+    def posterior(self, conditions: "DataFrame", task: int = 0) -> Posterior:
+        """Return the posterior of one task over (n,) conditions."""
+        ...
+
+
+@runtime_checkable
+class LeavesOneOut(Protocol):
+    """A fitted model that knows its leave-one-out predictions for free."""
+
+    def leave_one_out(self) -> "tuple[NDArray[np.float32], NDArray[np.float32]]":
+        """Return mean and std, (n, t) each, of the training cells; NaN where not measured."""
+        ...

@@ -1,0 +1,1 @@
+"""The journeys, top to bottom; the only place where the stages meet."""

@@ -1,0 +1,1 @@
+"""Show it: figures, cards, one self-contained page."""

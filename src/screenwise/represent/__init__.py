@@ -1,0 +1,1 @@
+"""How a condition becomes numbers: fingerprints, similarities, features, pairs."""

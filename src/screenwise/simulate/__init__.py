@@ -1,0 +1,1 @@
+"""What a lab would see: replays of measured screens."""

@@ -1,0 +1,1 @@
+"""The same fit on one machine or many: loop, device, checkpoints."""
