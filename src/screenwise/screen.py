@@ -245,9 +245,9 @@ class Screen:
     @classmethod
     def from_anndata(cls, adata: "AnnData", factors: list[str] | None = None) -> "Screen":
         """Read conditions from obs, tasks from var, values from X (stored zeros and NaN as in `Targets`)."""
-        obs = adata.obs.reset_index(drop=True)
+        obs = _without_categories(adata.obs.reset_index(drop=True))
         weight = obs.pop("target_weight").to_numpy(np.float32) if "target_weight" in obs else None
-        tasks = adata.var.copy()
+        tasks = _without_categories(adata.var)
         tasks.insert(0, "name", [str(name) for name in adata.var_names])
         targets = Targets(adata.X, adata.layers.get("relation"), weight)
         return make_screen(obs, targets, tasks.reset_index(drop=True), factors)
@@ -288,6 +288,12 @@ class Screen:
 
             targets = Targets(array("value"), array("relation"), array("weight"))
         return cls(pd.read_parquet(paths[0]), pd.read_parquet(paths[1]), targets)
+
+
+def _without_categories(frame: pd.DataFrame) -> pd.DataFrame:
+    """h5ad files turn text columns into categories; here they are text."""
+    kinds = {name: kind.categories.dtype for name, kind in frame.dtypes.items() if kind == "category"}
+    return frame.astype(kinds)
 
 
 def make_screen(
