@@ -168,6 +168,8 @@ def _toml_lines(config: Any, prefix: str) -> list[str]:
 def _toml_value(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_toml_value(one) for one in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{name} = {_toml_value(one)}" for name, one in value.items()) + "}"
     if isinstance(value, float) and value in (float("inf"), float("-inf")):
         return "inf" if value > 0 else "-inf"
     # JSON's numbers, strings, true and false are TOML's too.

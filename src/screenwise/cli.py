@@ -1,0 +1,396 @@
+"""The commands; each a few lines that call a recipe."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+from cyclopts.config import Toml
+
+from screenwise import __version__
+from screenwise.config import to_toml
+from screenwise.data.columns import Columns
+from screenwise.errors import ScreenwiseError
+from screenwise.recipes.outcome import Outcome, Progress
+from screenwise.recipes.settings import CampaignOptions, CompareSettings, FitSettings, SimulateSettings
+
+HELP = """Learn from screens, know where to believe the model, design the next plate.
+
+TABLE and POOL are CSV, TSV, Parquet (.gz allowed) or h5ad files, or the name of a dataset.
+Exit codes: 0 done, 1 an error that is explained, 2 wrong usage, 130 interrupted."""
+
+app = App(name="screenwise", help=HELP, version=__version__, help_format="plaintext")
+campaign = App(name="campaign", help="A discovery campaign that lasts: propose, export, ingest, again.")
+app.command(campaign)
+
+Flat = Parameter(name="*")
+Features = Annotated[Path | None, Parameter(help="Table of numbers per entity, joined on its id.")]
+
+
+@app.command
+def demo(*, out: Path = Path("demo"), seed: int = 0) -> Outcome:
+    """Run the main job on the embedded screen: compare, calibrate, replay, design the next plate, report.
+
+    Parameters
+    ----------
+    out
+        Folder for the report and its tables.
+    seed
+        Seed of everything random.
+    """
+    from screenwise.recipes import bioactivity  # noqa: PLC0415
+
+    return bioactivity.demo(out, seed=seed, progress=_progress())
+
+
+@app.command
+def datasets(name: str | None = None, *, to: Path | None = None) -> Outcome:
+    """List the datasets with size, licence and source; or write one as a table.
+
+    Parameters
+    ----------
+    name
+        One dataset.
+    to
+        File to write it to: .csv, .tsv or .parquet.
+    """
+    from screenwise.recipes import learn  # noqa: PLC0415
+
+    return learn.datasets(name, to)
+
+
+@app.command
+def fit(
+    table: str,
+    *,
+    out: Path,
+    settings: Annotated[FitSettings, Flat] = FitSettings(),
+    columns: Annotated[Columns, Flat] = Columns(),
+    features: Features = None,
+) -> Outcome:
+    """Fit a model to a table and save it as a run.
+
+    Models: auto, gp, multitask, ridge, forest, svr, neighbours, mean.
+
+    Parameters
+    ----------
+    table
+        Measurements, wide or long.
+    out
+        Folder of the run.
+    """
+    from screenwise.recipes import learn  # noqa: PLC0415
+
+    return learn.fit(table, out, settings, learn.Reading(columns, features), progress=_progress())
+
+
+@app.command
+def predict(
+    run: Path,
+    table: str,
+    *,
+    out: Path,
+    wide: bool = False,
+    columns: Annotated[Columns, Flat] = Columns(),
+) -> Outcome:
+    """Predict every row of a table with a fitted run: mean, std, 90 % interval, domain.
+
+    Parameters
+    ----------
+    run
+        Folder that `screenwise fit` wrote.
+    table
+        Conditions to predict.
+    out
+        File to write: .csv, .tsv or .parquet.
+    wide
+        One row per input row instead of one per row and task.
+    """
+    from screenwise.recipes import learn  # noqa: PLC0415
+
+    return learn.predict(run, table, out, wide=wide, reading=learn.Reading(columns), progress=_progress())
+
+
+@app.command
+def evaluate(run: Path, table: str, *, out: Path, columns: Annotated[Columns, Flat] = Columns()) -> Outcome:
+    """Score a fitted run on measured rows that it has not seen.
+
+    Parameters
+    ----------
+    run
+        Folder that `screenwise fit` wrote.
+    table
+        Measurements; rows the run was fitted on are left out and counted.
+    out
+        Folder for scores and report.
+    """
+    from screenwise.recipes import learn  # noqa: PLC0415
+
+    return learn.evaluate(run, table, out, learn.Reading(columns), progress=_progress())
+
+
+@app.command
+def compare(
+    table: str,
+    *,
+    out: Path,
+    settings: Annotated[CompareSettings, Flat] = CompareSettings(),
+    columns: Annotated[Columns, Flat] = Columns(),
+    features: Features = None,
+) -> Outcome:
+    """Compare models, always beside the baselines, with intervals and paired tests.
+
+    Parameters
+    ----------
+    table
+        Measurements, wide or long.
+    out
+        Folder for scores.csv, summary.csv and report.html.
+    """
+    from screenwise.recipes import learn  # noqa: PLC0415
+
+    return learn.compare(table, out, settings, learn.Reading(columns, features), progress=_progress())
+
+
+@app.command
+def propose(
+    run: Path,
+    pool: str,
+    *,
+    out: Path,
+    wells: int = 96,
+    acquisition: str = "auto",
+    objective: str | None = None,
+    columns: Annotated[Columns, Flat] = Columns(),
+) -> Outcome:
+    """Choose the next wells from a pool with a fitted run, and write their plate map.
+
+    Parameters
+    ----------
+    run
+        Folder that `screenwise fit` wrote.
+    pool
+        Candidates.
+    out
+        Plate map to write (CSV).
+    wells
+        Candidates to choose.
+    acquisition
+        How candidates are scored: auto, random, greedy, ucb, ei, thompson, probability_of_hit.
+    objective
+        maximize:TASK, minimize:TASK or absolute:TASK; by default maximize the only task.
+    """
+    from screenwise.recipes import discover  # noqa: PLC0415
+
+    ask = discover.Ask(wells, acquisition, objective)
+    return discover.propose(run, pool, out, ask, discover.Reading(columns))
+
+
+@campaign.command(name="new")
+def campaign_new(
+    folder: Path,
+    *,
+    pool: str,
+    options: Annotated[CampaignOptions, Flat],
+    columns: Annotated[Columns, Flat] = Columns(),
+    features: Features = None,
+) -> Outcome:
+    """Begin a campaign over a pool of candidates.
+
+    Parameters
+    ----------
+    folder
+        Folder of the campaign; it must not exist yet.
+    pool
+        Candidates; measured values in it are ignored.
+    """
+    from screenwise.recipes import discover  # noqa: PLC0415
+
+    return discover.campaign_new(folder, pool, options, discover.Reading(columns, features))
+
+
+@campaign.command(name="propose")
+def campaign_propose(folder: Path) -> Outcome:
+    """Choose the wells of the next round."""
+    from screenwise.recipes import discover  # noqa: PLC0415
+
+    return discover.campaign_propose(folder)
+
+
+@campaign.command(name="export")
+def campaign_export(folder: Path, *, out: Path) -> Outcome:
+    """Write the proposed round as a plate map (CSV), with controls and replicates."""
+    from screenwise.recipes import discover  # noqa: PLC0415
+
+    return discover.campaign_export(folder, out)
+
+
+@campaign.command(name="ingest")
+def campaign_ingest(folder: Path, results: Path) -> Outcome:
+    """Take results: the filled plate map, or a table with id and value."""
+    from screenwise.recipes import discover  # noqa: PLC0415
+
+    return discover.campaign_ingest(folder, results)
+
+
+@campaign.command(name="status")
+def campaign_status(folder: Path) -> Outcome:
+    """Say where the campaign stands."""
+    from screenwise.recipes import discover  # noqa: PLC0415
+
+    return discover.campaign_status(folder)
+
+
+@campaign.command(name="stop")
+def campaign_stop(folder: Path, *, reason: str = "stopped by the user") -> Outcome:
+    """End the campaign; its record stays readable."""
+    from screenwise.recipes import discover  # noqa: PLC0415
+
+    return discover.campaign_stop(folder, reason)
+
+
+@campaign.command(name="verify")
+def campaign_verify(folder: Path) -> Outcome:
+    """Check that no event and no table was changed since it was written."""
+    from screenwise.recipes import discover  # noqa: PLC0415
+
+    return discover.campaign_verify(folder)
+
+
+@campaign.command(name="replay")
+def campaign_replay(folder: Path) -> Outcome:
+    """Compute every proposal again from the record and compare them bit for bit."""
+    from screenwise.recipes import discover  # noqa: PLC0415
+
+    return discover.campaign_replay(folder, progress=_progress())
+
+
+@app.command
+def simulate(
+    *,
+    pool: str,
+    out: Path,
+    settings: Annotated[SimulateSettings, Flat] = SimulateSettings(),
+    columns: Annotated[Columns, Flat] = Columns(),
+    features: Features = None,
+) -> Outcome:
+    """Replay a measured screen round by round, with random and greedy beside the policy.
+
+    Parameters
+    ----------
+    pool
+        A measured screen: file or dataset.
+    out
+        Folder for curves.csv and the picture.
+    """
+    from screenwise.recipes import discover  # noqa: PLC0415
+
+    return discover.simulate(pool, out, settings, discover.Reading(columns, features), progress=_progress())
+
+
+@app.command
+def report(folder: Path, *, out: Path | None = None) -> Outcome:
+    """Write one self-contained HTML page of a run, a comparison or a campaign.
+
+    Parameters
+    ----------
+    folder
+        What to report on.
+    out
+        File to write; report.html in the folder by default.
+    """
+    from screenwise.recipes import learn  # noqa: PLC0415
+
+    return learn.report(folder, out)
+
+
+PRINTABLE: dict[str, tuple[Any, ...]] = {
+    "fit": (FitSettings(), Columns()),
+    "compare": (CompareSettings(), Columns()),
+    "simulate": (SimulateSettings(), Columns()),
+}
+"""Commands whose settings `--print-config` writes as TOML."""
+
+
+@app.meta.default
+def launch(
+    *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+    json: bool = False,
+    debug: bool = False,
+    config: Path | None = None,
+    print_config: Annotated[bool, Parameter(negative=())] = False,
+) -> int:
+    """Run a command.
+
+    Parameters
+    ----------
+    json
+        Print the result as one JSON object on standard output.
+    debug
+        Show the Python traceback of an error.
+    config
+        TOML file with settings; what the command line says wins.
+    print_config
+        Write the command's settings as commented TOML and do nothing else.
+    """
+    if print_config:
+        return _print_config(tokens)
+    if config is not None:
+        app.config = (Toml(config, must_exist=True, use_commands_as_keys=False, allow_unknown=False),)
+    try:
+        outcome = app(tokens, result_action="return_value")
+        if isinstance(outcome, Outcome):
+            _show(outcome, as_json=json)
+        return 0
+    except KeyboardInterrupt:
+        _say("Interrupted. What was finished is kept; the same command goes on.")
+        return 130
+    except ScreenwiseError as error:
+        if debug:
+            raise
+        _say(f"Error: {error}")
+    except (OSError, MemoryError) as error:
+        if debug:
+            raise
+        _say(f"Error: {error or type(error).__name__}")
+    except Exception as error:  # a fault of ours: still no traceback on a scientist's screen
+        if debug:
+            raise
+        _say(f"Internal error: {type(error).__name__}: {error}\nThis is a fault in Screenwise; --debug shows where.")
+    finally:
+        app.config = ()
+    return 1
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(app.meta(arguments, result_action="return_value"))
+
+
+def _print_config(tokens: tuple[str, ...]) -> int:
+    command = next((token for token in tokens if token in PRINTABLE), None)
+    if command is None:
+        _say(f"--print-config works with: {', '.join(PRINTABLE)}.")
+        return 2
+    sys.stdout.write("\n".join(to_toml(settings) for settings in PRINTABLE[command]) + "\n")
+    return 0
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text + "\n")
+
+
+def _progress() -> Progress:
+    from screenwise.recipes.progress import bars  # noqa: PLC0415
+
+    return bars()
+
+
+def _show(outcome: Outcome, *, as_json: bool) -> None:
+    from screenwise.recipes.progress import show  # noqa: PLC0415
+
+    show(outcome, as_json=as_json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,23 @@
+"""Which columns of a user's table mean what; light enough for the command line to import."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Columns of a user's table; what is None is found by the names people use."""
+
+    smiles: str | None = None
+    """Column with SMILES."""
+    id: str | None = None
+    """Column that names a row's compound, gene or other entity."""
+    task: str | None = None
+    """Long tables: column that names the assay, target or readout."""
+    value: str | None = None
+    """Long tables: column with the measured value."""
+    relation: str | None = None
+    """Long tables: column with the qualifier, such as < or >."""
+    unit: str | None = None
+    """Column with the unit of the value, such as nM; or the unit itself, for all rows."""
+    tasks: tuple[str, ...] | None = None
+    """Wide tables: columns that are tasks; patterns such as 'pIC50_*' are allowed."""

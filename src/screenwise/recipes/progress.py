@@ -1,0 +1,108 @@
+"""Progress on standard error, results on standard output."""
+
+import json
+import sys
+import time
+from typing import Any
+
+from screenwise.recipes.outcome import Outcome, Progress
+
+PATIENCE_SECONDS = 2.0
+"""Work shorter than this shows no bar."""
+LINE_SECONDS = 10.0
+"""Time between log lines where there is no terminal."""
+
+
+def bars() -> Progress:
+    """Return a progress callback: a bar per kind of work on a terminal, else a line now and then.
+
+    Nothing shows before two seconds have passed.
+    """
+    return _Bars() if sys.stderr.isatty() else _Lines()
+
+
+class _Lines:
+    """A log line every ten seconds, for pipes and log files."""
+
+    def __init__(self) -> None:
+        self.said: dict[str, float] = {}
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        last = self.said.setdefault(what, now - LINE_SECONDS + PATIENCE_SECONDS)
+        if now - last >= LINE_SECONDS:
+            self.said[what] = now
+            sys.stderr.write(f"{what}: {done} of {total}\n")
+            sys.stderr.flush()
+
+
+class _Bars:
+    """One rich bar per kind of work; it goes when the work is done."""
+
+    def __init__(self) -> None:
+        self.began: dict[str, float] = {}
+        self.tasks: dict[str, Any] = {}
+        self.display: Any = None
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        began = self.began.setdefault(what, time.monotonic())
+        if what not in self.tasks:
+            if done >= total or time.monotonic() - began < PATIENCE_SECONDS:
+                return
+            self.tasks[what] = self._open().add_task(what, total=total)
+        self.display.update(self.tasks[what], completed=done, total=total)
+        if done >= total:
+            self.display.remove_task(self.tasks.pop(what))
+            self.began.pop(what)
+        if not self.tasks:
+            self.display.stop()
+            self.display = None
+
+    def _open(self) -> Any:
+        from rich.console import Console  # noqa: PLC0415
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+        if self.display is None:
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            self.display = Progress(*columns, console=Console(stderr=True), transient=True)
+            self.display.start()
+        return self.display
+
+
+def show(outcome: Outcome, *, as_json: bool) -> None:
+    """Write an outcome to standard output: text for people, or one JSON object."""
+    if as_json:
+        value = {"facts": outcome.facts, "table": outcome.table, "notes": outcome.notes, "files": outcome.files}
+        sys.stdout.write(json.dumps(value, ensure_ascii=False, default=_plain) + "\n")
+        return
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    console = Console(highlight=False)
+    for name, value in outcome.facts.items():
+        console.print(f"{name}: {_text(value)}", markup=False)
+    if outcome.table:
+        table = Table(box=None, pad_edge=False)
+        for column, value in outcome.table[0].items():
+            table.add_column(column, justify="left" if isinstance(value, str) else "right", overflow="fold")
+        for row in outcome.table:
+            table.add_row(*(_text(value).replace("[", "\\[") for value in row.values()))
+        console.print(table)
+    for note in outcome.notes:
+        console.print(f"Note: {note}", markup=False)
+    for what, path in outcome.files.items():
+        console.print(f"{what}: {path}", markup=False, soft_wrap=True)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return "-" if value != value else f"{value:.4g}"  # noqa: PLR0124
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_text, value))
+    return str(value)
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else str(value)

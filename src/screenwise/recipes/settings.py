@@ -1,0 +1,78 @@
+"""What a user can set in each journey: the same words in Python, TOML and on the command line."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How to fit one model to one table."""
+
+    model: str = "auto"
+    """Model to fit: auto, or one that `screenwise fit --help` lists."""
+    split: str = "none"
+    """Held-out plan that scores the model: none, random, scaffold, cluster, or a column of the table
+    with train and test (or fold numbers)."""
+    seed: int = 0
+    """Seed of everything random."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Settings of the model, such as --settings.borrow false."""
+
+
+@dataclass(frozen=True)
+class CompareSettings:
+    """How to compare models on one table."""
+
+    models: str = "auto"
+    """Models, separated by commas; auto compares the default with what must be beaten."""
+    splits: str = "random,scaffold"
+    """Held-out plans, separated by commas: random, scaffold, cluster, or columns of the table."""
+    seeds: int = 5
+    """Seeds for models that are random; a model without chance is fitted once."""
+    folds: int = 5
+    """Folds of a split that has none of its own."""
+    jobs: int = 1
+    """Processes to use."""
+    seed: int = 0
+    """Seed of the splits."""
+
+
+@dataclass(frozen=True)
+class CampaignOptions:
+    """What a new campaign looks for, with what, in how many wells."""
+
+    objective: str
+    """maximize:TASK, minimize:TASK or absolute:TASK."""
+    model: str = "auto"
+    """Model that learns from the results."""
+    acquisition: str = "auto"
+    """How candidates are scored: auto, random, greedy, ucb, ei, thompson, probability_of_hit."""
+    wells: int = 96
+    """Wells of one round, controls and replicates not counted."""
+    rounds: int | None = None
+    """Rounds planned; the campaign may go on past them."""
+    seed: int = 0
+    """Seed of everything random."""
+
+
+@dataclass(frozen=True)
+class SimulateSettings:
+    """How to replay a measured screen."""
+
+    policy: str = "auto"
+    """Policies, separated by commas; random and greedy are always run too."""
+    rounds: int = 6
+    """Rounds after the random start."""
+    wells: int = 96
+    """Wells of each round."""
+    seeds: int = 5
+    """Paired seeds: every policy begins from the same random start."""
+    start: int = 32
+    """Wells of the random start."""
+    objective: str | None = None
+    """maximize:TASK, minimize:TASK or absolute:TASK; by default the pool's own, or maximize its only task."""
+    hits: float = 0.05
+    """Share of the pool, best first, that counts as hits."""
+    jobs: int = 1
+    """Processes to use."""
