@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -172,7 +173,9 @@ def make_folds(
 
 
 def scaffolds(smiles: Sequence[str]) -> NDArray[Any]:
-    """Return (n,) Bemis-Murcko scaffolds as SMILES; empty for compounds without a ring or unreadable ones.
+    """Return (n,) Bemis-Murcko scaffolds as SMILES without stereochemistry; empty where there is no ring.
+
+    An unreadable structure has the empty scaffold too. Results are kept in memory by SMILES.
 
     References
     ----------
@@ -183,19 +186,22 @@ def scaffolds(smiles: Sequence[str]) -> NDArray[Any]:
     >>> scaffolds(["CCc1ccccc1", "Oc1ccccc1", "CCO"]).tolist()
     ['c1ccccc1', 'c1ccccc1', '']
     """
-    from rdkit import Chem  # noqa: PLC0415
-    from rdkit.Chem.rdmolops import MurckoDecompose as murcko  # noqa: PLC0415
-
     from screenwise.data.chemistry import quiet_rdkit  # noqa: PLC0415
-
-    def one(text: str) -> str:
-        molecule = Chem.MolFromSmiles(text)
-        return "" if molecule is None else Chem.MolToSmiles(murcko(molecule))
 
     with quiet_rdkit():
         codes, distinct = pd.factorize(np.asarray(list(smiles), dtype=object))
-        found = np.array([one(text) for text in distinct] or [""], dtype=object)
+        found = np.array([_scaffold(text) for text in distinct] or [""], dtype=object)
     return found[codes]
+
+
+@lru_cache(maxsize=200_000)
+def _scaffold(smiles: str) -> str:
+    from rdkit import Chem  # noqa: PLC0415
+    from rdkit.Chem.rdmolops import MurckoDecompose  # noqa: PLC0415
+
+    molecule = Chem.MolFromSmiles(smiles)
+    # without stereochemistry: two enantiomers have one scaffold
+    return "" if molecule is None else Chem.MolToSmiles(MurckoDecompose(molecule), isomericSmiles=False)
 
 
 def deal(groups: NDArray[np.int64], folds: int) -> NDArray[np.int64]:

@@ -1,0 +1,129 @@
+"""Named screens: embedded, in the user's data folder, or fetched once into a cache."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from screenwise.data.catalogue import DATASETS, KNOWLEDGE, DatasetInfo
+from screenwise.data.fetch import data_folders, read_data_file
+from screenwise.data.loaders import LOADERS
+from screenwise.errors import DatasetError
+from screenwise.run import atomic_path
+from screenwise.screen import Screen
+
+__all__ = [
+    "DATASETS",
+    "KNOWLEDGE",
+    "Dataset",
+    "DatasetInfo",
+    "data_folders",
+    "load_dataset",
+    "load_gene_descriptors",
+    "load_gene_sets",
+    "write_dataset_table",
+]
+
+_SEPARATORS = {".csv": ",", ".tsv": "\t"}
+_SYMBOLS = {-1: "<", 0: "=", 1: ">"}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A named, published screen in memory."""
+
+    name: str
+    screen: Screen
+    cells: pd.DataFrame
+    """(m,) further columns of the measured cells, aligned with ``screen.targets.cells()``."""
+    info: DatasetInfo
+
+
+def load_dataset(name: str) -> Dataset:
+    """Return a dataset by name: embedded, from the data folder, or fetched.
+
+    `chembl30` has the columns `moleculeace` (train or test, the published split) and `cliff` of each
+    measured cell; `ifng` has the two donors' log fold changes and false discovery rates.
+
+    Parameters
+    ----------
+    name
+        A key of `DATASETS`.
+
+    Examples
+    --------
+    >>> chembl30 = load_dataset("chembl30")
+    >>> len(chembl30.screen), len(chembl30.cells), chembl30.screen.task_names[0]
+    (35633, 48714, 'CHEMBL1862_Ki')
+    """
+    info = _info(name, DATASETS)
+    screen, cells = LOADERS[info.loader]([read_data_file(file, info) for file in info.files], info)
+    return Dataset(name, screen, cells, info)
+
+
+def load_gene_sets() -> pd.DataFrame:
+    """Return which genes are in which pathway: gene, source, gene_set; `DatasetError` where absent."""
+    info = KNOWLEDGE["gene_sets"]
+    return read_data_file(info.files[0], info)
+
+
+def load_gene_descriptors() -> pd.DataFrame:
+    """Return 128 numbers per gene (`pw000`...) and `n_sets`, beside `gene`; `DatasetError` where absent."""
+    info = KNOWLEDGE["gene_descriptors"]
+    return read_data_file(info.files[0], info)
+
+
+def write_dataset_table(name: str, path: Path) -> int:
+    """Write a dataset as a table that people and `read_assay` read; return the number of rows.
+
+    Screens that are mostly empty come out long (entities, task, relation, value, unit, and the columns of
+    the cells), the others wide, one row per condition.
+
+    Parameters
+    ----------
+    name
+        A key of `DATASETS`.
+    path
+        File to write: .csv, .tsv or .parquet (.csv.gz and .tsv.gz too).
+    """
+    path = Path(path)
+    kind = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
+    if kind not in (*_SEPARATORS, ".parquet"):
+        message = f"{path.name}: give a file name that ends in .csv, .tsv or .parquet."
+        raise DatasetError(message)
+    table = _as_table(load_dataset(name))
+    with atomic_path(path) as draft:
+        if kind == ".parquet":
+            table.to_parquet(draft, index=False)
+        else:
+            compression: Any = {"method": "gzip", "mtime": 0} if path.suffix == ".gz" else None
+            table.to_csv(draft, index=False, sep=_SEPARATORS[kind], compression=compression)
+    return len(table)
+
+
+def _info(name: str, known: Any) -> DatasetInfo:
+    if name not in known:
+        message = f"There is no dataset {name!r}; the datasets are {', '.join(known)}."
+        raise DatasetError(message)
+    info: DatasetInfo = known[name]
+    return info
+
+
+def _as_table(dataset: Dataset) -> pd.DataFrame:
+    screen, cells = dataset.screen, dataset.screen.targets.cells()
+    conditions = screen.conditions.drop(columns="condition_id")
+    full = screen.targets.shape[0] * screen.targets.shape[1]
+    if len(cells) > full // 2 and not cells.relation.any() and (len(screen.tasks) == 1 or dataset.cells.empty):
+        extra = dataset.cells if len(cells) == len(screen) else pd.DataFrame(index=conditions.index)
+        values = pd.DataFrame(screen.targets.dense(), columns=screen.task_names)
+        return pd.concat([conditions, values, extra], axis=1)
+    table = conditions.iloc[cells.row].reset_index(drop=True)
+    table["task"] = np.asarray(screen.task_names, dtype=object)[cells.task]
+    if cells.relation.any():
+        table["relation"] = pd.Series(cells.relation).map(_SYMBOLS).to_numpy()
+    table["value"] = cells.value
+    if screen.tasks["unit"].astype(bool).any():
+        table["unit"] = screen.tasks["unit"].to_numpy()[cells.task]
+    return pd.concat([table, dataset.cells], axis=1)
