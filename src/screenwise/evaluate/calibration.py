@@ -1,0 +1,374 @@
+"""Is the spread right: coverage, conformal intervals and sets, calibration errors.
+
+`alpha` is the share of errors allowed: 0.1 asks for 90 % intervals. All guarantees rest on calibration
+and test cells being exchangeable, which new chemistry breaks: report the achieved coverage beside them.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtr, ndtri
+
+from screenwise.errors import DataError
+from screenwise.evaluate.grouped import Scores, divide, group, order_statistic, task_order
+from screenwise.evaluate.metrics import HALF, Metric, spearman
+from screenwise.prediction import Z90
+
+
+def coverage(
+    value: ArrayLike, lower: ArrayLike, upper: ArrayLike, task: ArrayLike, tasks: int, *, weight: Any = None
+) -> Scores:
+    """Return shares of values inside their intervals, ends included, (t,).
+
+    Examples
+    --------
+    >>> coverage([1.0, 5.0], [0.0, 0.0], [2.0, 2.0], [0, 0], 1).tolist()
+    [0.5]
+    """
+    low, high = np.asarray(lower, np.float64), np.asarray(upper, np.float64)
+    there = np.where(np.isnan(low) | np.isnan(high), np.nan, 0.0)
+    cells = group(value, there, task, tasks, weight)
+    kept = np.isfinite(there) & np.isfinite(np.asarray(value, np.float64))
+    return cells.mean((cells.value >= low[kept]) & (cells.value <= high[kept]))
+
+
+def interval_coverage(
+    value: ArrayLike, prediction: ArrayLike, task: ArrayLike, tasks: int, *, std: ArrayLike, weight: Any = None
+) -> Scores:
+    """Return shares of values inside the 90 % intervals ``prediction +- 1.645 std``, (t,).
+
+    Examples
+    --------
+    >>> interval_coverage([1.0, 2.0], [0.0, 0.0], [0, 0], 1, std=[1.0, 1.0]).tolist()
+    [0.5]
+    """
+    mean, half = np.asarray(prediction, np.float64), Z90 * np.asarray(std, np.float64)
+    return coverage(value, mean - half, mean + half, task, tasks, weight=weight)
+
+
+def interval_width(
+    value: ArrayLike, prediction: ArrayLike, task: ArrayLike, tasks: int, *, std: ArrayLike, weight: Any = None
+) -> Scores:
+    """Return mean widths of the 90 % intervals, (t,), in the unit of the task.
+
+    Examples
+    --------
+    >>> interval_width([1.0], [0.0], [0], 1, std=[1.0]).round(3).tolist()
+    [3.29]
+    """
+    cells = group(value, np.asarray(std, np.float64) + 0 * np.asarray(prediction, np.float64), task, tasks, weight)
+    return cells.mean(2 * Z90 * cells.prediction)
+
+
+def negative_log_likelihood(
+    value: ArrayLike, prediction: ArrayLike, task: ArrayLike, tasks: int, *, std: ArrayLike, weight: Any = None
+) -> Scores:
+    """Return mean negative log densities of the values under Gaussian predictions in nats, (t,).
+
+    Examples
+    --------
+    >>> negative_log_likelihood([0.0], [0.0], [0], 1, std=[1.0]).round(4).tolist()
+    [0.9189]
+    """
+    spread = np.asarray(std, np.float64)
+    z = divide(np.asarray(value, np.float64) - np.asarray(prediction, np.float64), spread)
+    cells = group(z, np.where(spread > 0, spread, np.nan), task, tasks, weight)
+    return cells.mean(np.square(cells.value) / 2 + np.log(cells.prediction) + np.log(2 * np.pi) / 2)
+
+
+def error_rank_correlation(
+    value: ArrayLike, prediction: ArrayLike, task: ArrayLike, tasks: int, *, std: ArrayLike, weight: Any = None
+) -> Scores:
+    """Return Spearman correlations of absolute errors with standard deviations, (t,).
+
+    High = the model knows where it errs; NaN where all spreads of a task are equal.
+
+    Examples
+    --------
+    >>> error_rank_correlation([0.0, 0.0], [1.0, 3.0], [0, 0], 1, std=[1.0, 2.0]).round(6).tolist()
+    [1.0]
+    """
+    error = np.abs(np.asarray(value, np.float64) - np.asarray(prediction, np.float64))
+    return spearman(error, std, task, tasks, weight=weight)
+
+
+def expected_calibration_error(
+    value: ArrayLike, prediction: ArrayLike, task: ArrayLike, tasks: int, *, bins: int = 10, weight: Any = None
+) -> Scores:
+    """Return, per task, the mean distance of observed rates from predicted probabilities in equal-width bins.
+
+    Sum over bins of |observed rate - mean probability| x share of cells (Naeini et al. 2015, eq. 2).
+
+    Examples
+    --------
+    >>> expected_calibration_error([1.0, 0.0], [0.9, 0.1], [0, 0], 1).round(6).tolist()
+    [0.1]
+    """
+    cells = group(value, prediction, task, tasks, weight)
+    place = np.clip((cells.prediction * bins).astype(np.int64), 0, bins - 1)
+    fine = group(cells.value, cells.prediction, cells.task * bins + place, tasks * bins, cells.weight)
+    gap = np.abs(fine.total(cells.prediction - (cells.value > HALF)))
+    return divide(gap.reshape(tasks, bins, *gap.shape[1:]).sum(axis=1), cells.count())
+
+
+def reliability(label: ArrayLike, probability: ArrayLike, *, bins: int = 10) -> pd.DataFrame:
+    """Return the points of a reliability diagram, one row per bin that holds cells.
+
+    Returns
+    -------
+    DataFrame
+        low, high, cells, probability (mean), observed (rate of positives).
+
+    Examples
+    --------
+    >>> reliability([1, 0, 0], [0.95, 0.05, 0.02])["cells"].tolist()
+    [2, 1]
+    """
+    chance, positive = np.asarray(probability, np.float64), np.asarray(label, np.float64) > HALF
+    place = np.clip((chance * bins).astype(np.int64), 0, bins - 1)
+    number = np.bincount(place, minlength=bins)
+    frame = pd.DataFrame({"low": np.arange(bins) / bins, "high": np.arange(1, bins + 1) / bins, "cells": number})
+    frame["probability"] = divide(np.bincount(place, weights=chance, minlength=bins), number)
+    frame["observed"] = divide(np.bincount(place, weights=positive, minlength=bins), number)
+    return frame[number > 0].reset_index(drop=True)
+
+
+def probability_integral(value: ArrayLike, mean: ArrayLike, std: ArrayLike) -> NDArray[np.float64]:
+    """Return where each value falls in its predicted Gaussian, (m,) in 0 to 1; uniform if calibrated.
+
+    Examples
+    --------
+    >>> probability_integral([0.0], [0.0], [1.0]).tolist()
+    [0.5]
+    """
+    return ndtr(divide(np.asarray(value, np.float64) - np.asarray(mean, np.float64), std))
+
+
+def calibration_curve(
+    value: ArrayLike, mean: ArrayLike, std: ArrayLike, levels: ArrayLike | None = None
+) -> pd.DataFrame:
+    """Return, for nominal levels, the share of values inside the central Gaussian interval of that level.
+
+    Returns
+    -------
+    DataFrame
+        nominal, observed; the diagonal is perfect.
+
+    Examples
+    --------
+    >>> calibration_curve([0.0, 3.0], [0.0, 0.0], [1.0, 1.0], [0.9])["observed"].tolist()
+    [0.5]
+    """
+    nominal = np.linspace(0.05, 0.95, 19) if levels is None else np.asarray(levels, np.float64)
+    away = np.abs(2 * probability_integral(value, mean, std) - 1)
+    away = np.sort(away[~np.isnan(away)])
+    observed = divide(np.searchsorted(away, nominal, side="right"), len(away))
+    return pd.DataFrame({"nominal": nominal, "observed": observed})
+
+
+def conformal_rank(number: Any, alpha: float) -> Any:
+    """Return which order statistic of `number` scores bounds a new score with probability 1 - alpha.
+
+    ceil((n + 1)(1 - alpha)) (Vovk et al. 2005; Lei et al. 2018, section 2); beyond n no finite bound exists.
+
+    Examples
+    --------
+    >>> int(conformal_rank(19, 0.1)), int(conformal_rank(8, 0.1))
+    (18, 9)
+    """
+    if not 0 < alpha < 1:
+        message = f"The share of errors alpha is {alpha}; it must lie between 0 and 1 (0.1 for 90 % intervals)."
+        raise DataError(message)
+    # The tolerance keeps (9 + 1) * (1 - 0.1) at 9 in floating point.
+    return np.maximum(np.ceil((np.asarray(number) + 1) * (1 - alpha) - 1e-9), 1).astype(np.int64)
+
+
+def conformal_quantile(score: ArrayLike, alpha: float) -> float:
+    """Return the bound that a new score stays under with probability >= 1 - alpha; NaN scores left out.
+
+    Infinite where there are too few scores (fewer than 1 / alpha - 1).
+
+    Examples
+    --------
+    >>> conformal_quantile(np.arange(1, 20), 0.1), conformal_quantile([1.0, 2.0], 0.1)
+    (18.0, inf)
+    """
+    scores = np.asarray(score, np.float64)
+    return float(conformal_quantiles(scores, alpha, np.zeros(len(scores), np.int64), 1)[0])
+
+
+def conformal_quantiles(score: ArrayLike, alpha: float, task: ArrayLike, tasks: int) -> Scores:
+    """Return `conformal_quantile` of each task, (t,).
+
+    Examples
+    --------
+    >>> conformal_quantiles([1.0, 2.0, 3.0, 9.0], 0.5, [0, 0, 0, 1], 2).tolist()
+    [2.0, 9.0]
+    """
+    scores, index = np.asarray(score, np.float64), np.asarray(task, np.int64)
+    number = np.bincount(index[~np.isnan(scores)], minlength=tasks)
+    return order_statistic(scores, conformal_rank(number, alpha), index, tasks)
+
+
+def normalised_scores(value: ArrayLike, mean: ArrayLike, std: ArrayLike) -> NDArray[np.float64]:
+    """Return non-conformity scores |value - mean| / std, (m,) (Papadopoulos et al. 2008).
+
+    Examples
+    --------
+    >>> normalised_scores([3.0], [1.0], [2.0]).tolist()
+    [1.0]
+    """
+    return np.abs(divide(np.asarray(value, np.float64) - np.asarray(mean, np.float64), std))
+
+
+def conformal_factor(score: ArrayLike, alpha: float = 0.1) -> float:
+    """Return what to multiply a standard deviation by so that its Gaussian interval holds 1 - alpha.
+
+    Parameters
+    ----------
+    score
+        (m,) `normalised_scores` of cells that the model did not learn from (leave-one-out, leave-scaffold-out).
+    alpha
+        Share of errors allowed.
+
+    Examples
+    --------
+    >>> round(conformal_factor(np.full(99, 1.6448536)), 3)
+    1.0
+    """
+    return conformal_quantile(score, alpha) / float(ndtri(1 - alpha / 2))
+
+
+def tail_scores(
+    value: ArrayLike, mean: ArrayLike, std: ArrayLike, relation: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return one-sided scores of calibration cells, censored ones included: (below, above), (m,) each.
+
+    `below` says how many std the true value lies under the mean, `above` how many over it. Where the
+    truth is below the number given ("<"), `above` is no larger than for that number, which is used;
+    how far below it lies is unknown and counts as infinite. Likewise for ">". Bounds made from
+    these scores with `conformal_quantile` therefore hold for censored measurements too, at the
+    price of width. Scores that are infinite may be dropped: then only exact measurements are promised.
+
+    Examples
+    --------
+    >>> below, above = tail_scores([5.0, 5.0], [4.0, 4.0], [1.0, 1.0], [0, -1])
+    >>> below.tolist(), above.tolist()
+    ([-1.0, inf], [1.0, 1.0])
+    """
+    side = np.asarray(relation)
+    above = divide(np.asarray(value, np.float64) - np.asarray(mean, np.float64), std)
+    return np.where(side < 0, np.inf, -above), np.where(side > 0, np.inf, above)
+
+
+def conformal_interval(
+    mean: ArrayLike, std: ArrayLike, below: ArrayLike, above: ArrayLike | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return (lower, upper) = mean - below std, mean + above std; one bound for both ends when `above` is None.
+
+    Examples
+    --------
+    >>> [end.tolist() for end in conformal_interval([1.0], [2.0], 1.5)]
+    [[-2.0], [4.0]]
+    """
+    centre, spread = np.asarray(mean, np.float64), np.asarray(std, np.float64)
+    high = below if above is None else above
+    return centre - np.asarray(below) * spread, centre + np.asarray(high) * spread
+
+
+@dataclass(frozen=True)
+class CalibrationCells:
+    """Cells that a classifier did not learn from."""
+
+    score: NDArray[Any]
+    """(m,) predicted probabilities of the positive class, or any score that grows with it."""
+    label: NDArray[Any]
+    """(m,) 1 positive, 0 negative."""
+    task: NDArray[Any]
+    """(m,)"""
+
+
+def mondrian_p_values(calibration: CalibrationCells, score: ArrayLike, task: ArrayLike, tasks: int) -> Scores:
+    """Return p-values of the labels negative and positive for new cells, (m, 2), within task and class.
+
+    p = (calibration cells of the class at least as strange + 1) / (cells of the class + 1); strange = a
+    low score for a positive, a high one for a negative (Vovk 2012; Heyndrickx et al. 2023).
+
+    Examples
+    --------
+    >>> seen = CalibrationCells(np.array([0.1, 0.2, 0.8, 0.9]), np.array([0, 0, 1, 1]), np.zeros(4, int))
+    >>> mondrian_p_values(seen, [0.85], [0], 1).round(3).tolist()
+    [[0.333, 0.667]]
+    """
+    fresh, index = np.asarray(score, np.float64), np.asarray(task, np.int64)
+    known, home = np.asarray(calibration.score, np.float64), np.asarray(calibration.task, np.int64)
+    positive = np.asarray(calibration.label, np.float64) > HALF
+    p = np.empty((len(fresh), 2))
+    for label, sign in ((0, 1.0), (1, -1.0)):
+        own = (positive == label) & np.isfinite(known)
+        number = np.bincount(home[own], minlength=tasks)
+        p[:, label] = (_at_least(sign * known[own], home[own], sign * fresh, index) + 1) / (number[index] + 1)
+    p[np.isnan(fresh)] = np.nan
+    return p
+
+
+def _at_least(known: NDArray[Any], home: NDArray[Any], x: NDArray[Any], task: NDArray[Any]) -> NDArray[Any]:
+    """Count, for each x, the known numbers of its task that are >= x."""
+    order, _ = task_order(np.concatenate([task, home]), np.concatenate([x, known]))
+    # Stable: an x stands before the known numbers equal to it, so that those count as at least x.
+    is_known = order >= len(x)
+    before = np.cumsum(is_known)
+    place = np.empty(len(order), np.int64)
+    place[order] = before
+    upto = np.searchsorted(np.sort(home), task, side="right")
+    return upto - place[: len(x)]
+
+
+def prediction_sets(p_values: NDArray[Any], alpha: float) -> NDArray[np.bool_]:
+    """Return which labels cannot be ruled out at error level alpha, (m, 2) negative, positive.
+
+    Examples
+    --------
+    >>> prediction_sets(np.array([[0.05, 0.8]]), 0.1).tolist()
+    [[False, True]]
+    """
+    return p_values > alpha
+
+
+def efficiency(sets: NDArray[np.bool_], task: ArrayLike, tasks: int) -> Scores:
+    """Return conformal efficiencies, (t,): shares of cells with exactly one label. Needs no measurement.
+
+    Examples
+    --------
+    >>> efficiency(np.array([[True, False], [True, True]]), [0, 0], 1).tolist()
+    [0.5]
+    """
+    single = sets.sum(axis=1) == 1
+    return group(single, single, task, tasks).mean(single)
+
+
+def validity(sets: NDArray[np.bool_], label: ArrayLike, task: ArrayLike, tasks: int) -> Scores:
+    """Return, per task and class, the share of cells whose set holds their label, (t, 2).
+
+    Examples
+    --------
+    >>> validity(np.array([[True, False], [True, True]]), [0, 1], [0, 0], 1).tolist()
+    [[1.0, 1.0]]
+    """
+    classes = (np.asarray(label, np.float64) > HALF).astype(np.int64)
+    held = sets[np.arange(len(classes)), classes]
+    cells = group(classes, held, np.asarray(task, np.int64) * 2 + classes, tasks * 2)
+    return cells.mean(held).reshape(tasks, 2)
+
+
+CALIBRATION_METRICS: dict[str, Metric] = {
+    "coverage": Metric(interval_coverage, "regression", higher_is_better=None, needs="std"),
+    "width": Metric(interval_width, "regression", higher_is_better=None, needs="std"),
+    "nll": Metric(negative_log_likelihood, "regression", higher_is_better=False, needs="std"),
+    "error_rank": Metric(error_rank_correlation, "regression", higher_is_better=True, needs="std"),
+    "ece": Metric(expected_calibration_error, "classification", higher_is_better=False),
+}
+"""Name -> score of the spread; coverage should equal 0.9, width says at what price."""
