@@ -1,0 +1,1 @@
+"""Numbers given per entity."""
