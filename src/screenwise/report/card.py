@@ -85,7 +85,7 @@ def markdown_table(frame: pd.DataFrame, digits: int = 3) -> list[str]:
     Examples
     --------
     >>> markdown_table(pd.DataFrame({"task": ["a|b"], "rmse": [0.61049]}))
-    ['| task | rmse |', '| --- | ---: |', '| a\\\\|b | 0.610 |']
+    ['| task | rmse |', '| --- | ---: |', '| a\\|b | 0.610 |']
     """
     marks = ["---:" if pd.api.types.is_numeric_dtype(frame[name]) else "---" for name in frame]
     rows = [[_plain(format_value(value, digits)) for value in row] for row in frame.itertuples(index=False)]
