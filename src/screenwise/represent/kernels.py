@@ -1,83 +1,44 @@
-"""Kernels: a representation and a similarity under one name, and which ones suit given conditions."""
+"""All kernels: what they are made of, which ones suit given conditions, to and from plain arrays."""
 
-from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any
 
-import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from screenwise.represent.fingerprint import Fingerprint, together
-from screenwise.represent.similarity import Cosine, CountTanimoto, ExpHamming, Linear, Rbf
+from screenwise.represent import features, fingerprint, genes, pairs, similarity, variants
+from screenwise.represent.default import (
+    context_kernels,
+    default_kernels,
+    entity_kernels,
+    feature_kernels,
+    gene_kernels,
+    molecule_kernels,
+    pair_kernels,
+    variant_kernels,
+)
+from screenwise.represent.kernel import Kernel
 from screenwise.represent.state import pack, unpack
 
+__all__ = [
+    "PARTS",
+    "Kernel",
+    "context_kernels",
+    "default_kernels",
+    "entity_kernels",
+    "feature_kernels",
+    "features_from_state",
+    "features_state",
+    "gene_kernels",
+    "kernel_from_state",
+    "kernel_state",
+    "molecule_kernels",
+    "pair_kernels",
+    "variant_kernels",
+]
 
-@dataclass(frozen=True)
-class Kernel:
-    """Similarity of conditions: a positive semidefinite function of two of them.
-
-    Examples
-    --------
-    >>> kernel = Kernel("ecfp6", Fingerprint("morgan"), CountTanimoto())
-    >>> features = kernel.features(pd.DataFrame({"smiles": ["CCO", "CCCO"]}))
-    >>> kernel.gram(features)
-    array([[1. , 0.5],
-           [0.5, 1. ]], dtype=float32)
-    """
-
-    name: str
-    representation: Any
-    """Has `transform(conditions)`; also `fit(conditions)` where it needs statistics of the data."""
-    similarity: Any
-    """Called with one or two sets of features; has `diagonal(features)` and perhaps `fit(features)`."""
-
-    def fit(self, conditions: pd.DataFrame) -> Self:
-        """Return the kernel with its statistics (scales, lengths, frequencies) taken from conditions."""
-        representation = self.representation
-        if hasattr(representation, "fit"):
-            representation = representation.fit(conditions)
-        similarity = self.similarity
-        if hasattr(similarity, "fit"):
-            similarity = similarity.fit(representation.transform(conditions))
-        return replace(self, representation=representation, similarity=similarity)
-
-    def features(self, conditions: pd.DataFrame) -> Any:
-        """Return the features of (n,) conditions: indexable by rows, with a shape."""
-        return self.representation.transform(conditions)
-
-    def gram(self, a: Any, b: Any = None) -> NDArray[np.float32]:
-        """Return (na, nb) similarities of features; b None = a."""
-        return np.asarray(self.similarity(a, b), np.float32)
-
-    def diagonal(self, a: Any) -> NDArray[np.float32]:
-        """Return (n,) similarities of conditions with themselves."""
-        return np.asarray(self.similarity.diagonal(a), np.float32)
+State = tuple[Any, dict[str, NDArray[Any]]]
 
 
-def molecule_kernels(*, jobs: int = 1) -> tuple[Kernel, ...]:
-    """Return count Tanimoto on chiral ECFP6, FCFP6, atom pairs and torsions, all unfolded.
-
-    Examples
-    --------
-    >>> [kernel.name for kernel in molecule_kernels()]
-    ['chiral_ecfp6', 'fcfp6', 'atom_pairs', 'torsions']
-    """
-    kinds = together(
-        Fingerprint("morgan", radius=3, chiral=True, jobs=jobs),
-        Fingerprint("feature_morgan", radius=3, jobs=jobs),
-        Fingerprint("atom_pair", jobs=jobs),
-        Fingerprint("torsion", jobs=jobs),
-    )
-    names = ("chiral_ecfp6", "fcfp6", "atom_pairs", "torsions")
-    return tuple(Kernel(name, kind, CountTanimoto()) for name, kind in zip(names, kinds, strict=True))
-
-
-def default_kernels(conditions: pd.DataFrame) -> tuple[Kernel, ...]:
-    """Return kernels that suit the columns of conditions, fitted to these conditions."""
-    return tuple(kernel.fit(conditions) for kernel in molecule_kernels())
-
-
-def kernel_state(kernel: Kernel) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+def kernel_state(kernel: Kernel) -> State:
     """Return a kernel as a JSON-able mapping and the arrays it holds.
 
     Examples
@@ -90,12 +51,61 @@ def kernel_state(kernel: Kernel) -> tuple[dict[str, Any], dict[str, NDArray[Any]
     return pack(kernel, arrays), arrays
 
 
-def kernel_from_state(state: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Kernel:
+def kernel_from_state(state: Any, arrays: dict[str, NDArray[Any]]) -> Kernel:
     """Return the kernel that `kernel_state` took apart."""
     return unpack(state, arrays, PARTS)
 
 
+def features_state(found: Any) -> State:
+    """Return features, of whatever form, as a JSON-able mapping and arrays.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> form, arrays = features_state(pairs.Parts((np.zeros((2, 3)), np.ones((2, 1)))))
+    >>> features_from_state(form, arrays).shape
+    (2, 2)
+    """
+    arrays: dict[str, NDArray[Any]] = {}
+    return pack(found, arrays), arrays
+
+
+def features_from_state(state: Any, arrays: dict[str, NDArray[Any]]) -> Any:
+    """Return the features that `features_state` took apart."""
+    return unpack(state, arrays, PARTS)
+
+
 PARTS: dict[str, Any] = {
-    part.__name__: part for part in (Kernel, Fingerprint, CountTanimoto, Linear, Cosine, Rbf, ExpHamming)
+    part.__name__: part
+    for part in (
+        Kernel,
+        fingerprint.Fingerprint,
+        similarity.Cosine,
+        similarity.CosineRbf,
+        similarity.CountTanimoto,
+        similarity.ExpHamming,
+        similarity.Linear,
+        similarity.Rbf,
+        features.NumericFeatures,
+        genes.Annotation,
+        genes.GeneSets,
+        genes.SymbolPrefixes,
+        genes.Tokens,
+        pairs.Average,
+        pairs.Category,
+        pairs.Doses,
+        pairs.EachMember,
+        pairs.Members,
+        pairs.Parts,
+        pairs.Product,
+        pairs.Same,
+        pairs.SymmetricProduct,
+        pairs.SymmetricSum,
+        pairs.Together,
+        variants.SharedSites,
+        variants.SiteProperties,
+        variants.Sites,
+        variants.Words,
+    )
 }
-"""What kernels are made of, by name: what a saved model may name."""
+"""What kernels and features are made of, by name: what a saved model may name."""

@@ -18,6 +18,7 @@ from screenwise.represent.tanimoto import count_tanimoto, count_tanimoto_nearest
 
 __all__ = [
     "Cosine",
+    "CosineRbf",
     "CountTanimoto",
     "ExpHamming",
     "Linear",
@@ -179,17 +180,35 @@ class Cosine:
 
 
 @dataclass(frozen=True)
+class CosineRbf:
+    """Squared exponential of the distance of rows of norm 1; rows without any feature lie at zero."""
+
+    length: float = 0.7
+
+    def __call__(self, a: Any, b: Any = None) -> NDArray[np.float32]:
+        """Return (na, nb)."""
+        left = (_squared_norms(a) > 0).astype(np.float32)
+        right = left if b is None else (_squared_norms(b) > 0).astype(np.float32)
+        distance = left[:, None] + right[None, :] - 2 * cosine(a, b)
+        return np.exp(np.maximum(distance, 0.0) / np.float32(-2 * self.length**2))
+
+    def diagonal(self, a: Any) -> NDArray[np.float32]:
+        """Return (n,) ones."""
+        return np.ones(a.shape[0], np.float32)
+
+
+@dataclass(frozen=True)
 class Rbf:
     """Squared exponential of the Euclidean distance."""
 
     factor: float = 1.0
-    """The length is this times the median distance of the rows that were fitted."""
+    """The length is this times the median distance of the rows that were fitted; 0 = stays as it is."""
     length: float = 1.0
     """The length in use."""
 
     def fit(self, features: NDArray[Any]) -> Self:
         """Return the same similarity with its length set from features."""
-        return replace(self, length=self.factor * median_distance(features))
+        return replace(self, length=self.factor * median_distance(features)) if self.factor else self
 
     def __call__(self, a: NDArray[Any], b: NDArray[Any] | None = None) -> NDArray[np.float32]:
         """Return (na, nb)."""
