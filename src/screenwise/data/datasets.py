@@ -78,8 +78,8 @@ def load_gene_descriptors() -> pd.DataFrame:
 def write_dataset_table(name: str, path: Path) -> int:
     """Write a dataset as a table that people and `read_assay` read; return the number of rows.
 
-    Screens that are mostly empty come out long (entities, task, relation, value, unit, and the columns of
-    the cells), the others wide, one row per condition.
+    Screens that are mostly empty, have bounds or further columns per cell come out long (entities, task,
+    relation, value, unit, those columns), the others wide, one row per condition.
 
     Parameters
     ----------
@@ -114,11 +114,10 @@ def _info(name: str, known: Any) -> DatasetInfo:
 def _as_table(dataset: Dataset) -> pd.DataFrame:
     screen, cells = dataset.screen, dataset.screen.targets.cells()
     conditions = screen.conditions.drop(columns="condition_id")
+    extra = dataset.cells.drop(columns="replicates", errors="ignore")
     full = screen.targets.shape[0] * screen.targets.shape[1]
-    if len(cells) > full // 2 and not cells.relation.any() and (len(screen.tasks) == 1 or dataset.cells.empty):
-        extra = dataset.cells if len(cells) == len(screen) else pd.DataFrame(index=conditions.index)
-        values = pd.DataFrame(screen.targets.dense(), columns=screen.task_names)
-        return pd.concat([conditions, values, extra], axis=1)
+    if len(cells) > full // 2 and not cells.relation.any() and extra.columns.empty:
+        return pd.concat([conditions, pd.DataFrame(screen.targets.dense(), columns=screen.task_names)], axis=1)
     table = conditions.iloc[cells.row].reset_index(drop=True)
     table["task"] = np.asarray(screen.task_names, dtype=object)[cells.task]
     if cells.relation.any():
@@ -126,4 +125,4 @@ def _as_table(dataset: Dataset) -> pd.DataFrame:
     table["value"] = cells.value
     if screen.tasks["unit"].astype(bool).any():
         table["unit"] = screen.tasks["unit"].to_numpy()[cells.task]
-    return pd.concat([table, dataset.cells], axis=1)
+    return pd.concat([table, extra], axis=1)

@@ -1,0 +1,276 @@
+"""A user's table of measurements -> a screen; what was left out stays in a table with its reason."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from screenwise.condition import condition_ids
+from screenwise.data.chemistry import standardise
+from screenwise.data.columns import Columns
+from screenwise.data.layout import Layout, find_factors, find_layout
+from screenwise.data.loaders import is_wide
+from screenwise.data.quantity import is_p_unit
+from screenwise.data.reading import Readings, gather, to_common_units
+from screenwise.data.replicate import aggregate_replicates
+from screenwise.data.table import Table, read_raw, read_table, typed
+from screenwise.errors import DataError
+from screenwise.screen import Cells, Screen, make_screen, targets_from_cells
+
+__all__ = ["Assay", "Columns", "read_assay", "read_conditions", "read_table"]
+
+_REJECTED = ["row", "column", "value", "reason"]
+_SHOWN = 200
+
+
+@dataclass(frozen=True)
+class Assay:
+    """A table of measurements as read."""
+
+    screen: Screen
+    """Conditions (structures in standard form), tasks and measurements, replicates aggregated."""
+    rejected: pd.DataFrame
+    """What was left out: row (1 = the first below the titles), column, value, reason."""
+    cells: pd.DataFrame
+    """(m,) columns without another meaning, aligned with ``screen.targets.cells()``, and `replicates`."""
+    notes: list[str] = field(default_factory=list)
+    """What was guessed, converted or left out, in sentences."""
+    columns: Columns = field(default_factory=Columns)
+
+
+def read_assay(path: Path, columns: Columns | None = None, *, jobs: int = 1) -> Assay:
+    r"""Read measurements from a wide or long table, a ChEMBL web export, a BindingDB table or an h5ad.
+
+    Columns are found by the names people use where `columns` says nothing. Concentrations become p
+    values (-log10 mol/L) and their qualifiers change sides. Structures get their standard form;
+    replicates are aggregated (`screenwise.data.replicate`). Rows that cannot be used are returned
+    with their reason.
+
+    Parameters
+    ----------
+    path
+        CSV, TSV (also .gz), Parquet or h5ad.
+    columns
+        Names of columns that differ from what is usual.
+    jobs
+        Processes for the standard form of many structures; a script that asks for more than 1 needs
+        the usual ``if __name__ == "__main__"``.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "a.csv"
+    >>> _ = path.write_text("smiles,Ki (nM)\nCCO,10\nOCC,>1000\nCCN,>1000\nC1CC,5\n")
+    >>> assay = read_assay(path)
+    >>> assay.screen.targets.value.ravel().tolist(), assay.screen.targets.relation.ravel().tolist()
+    ([8.0, 6.0], [0, -1])
+    >>> assay.rejected["reason"].tolist()
+    ['SMILES cannot be read: ring 1 is never closed']
+    """
+    path, columns = Path(path), columns or Columns()
+    if path.suffix == ".h5ad":
+        return _read_anndata(path, columns)
+    table = read_raw(path)
+    layout = find_layout(table, columns, path)
+    readings = gather(table.frame, layout)
+    conditions, reasons, blamed = _conditions(table, layout.factors, jobs)
+    readings = readings.refuse(reasons[readings.row], blamed[readings.row])
+    readings = to_common_units(readings, conditions, layout, path)
+    return _assemble(_Read(path, table, layout, columns), readings, conditions)
+
+
+def read_conditions(path: Path, columns: Columns | None = None, *, jobs: int = 1) -> pd.DataFrame:
+    """Read conditions to predict or to choose from: every row of the table, in its order.
+
+    Returns
+    -------
+    The table's own columns, and: `condition_id` and factors (`smiles` in standard form, `gene`, ...;
+    empty where unreadable), `note` (why a row cannot be used; empty where fine). Where the table's own
+    column of structures is called `smiles`, its text is kept as `smiles_as_given`.
+    """
+    path = Path(path)
+    table = read_raw(path)
+    factors, identifier = find_factors(table, columns or Columns(), path)
+    conditions, reasons, _ = _conditions(table, factors, jobs)
+    own = table.frame
+    kept = {name: own[name] for name in own.columns if name in factors or name == identifier}
+    numbers = typed(own.drop(columns=list(kept)))
+    frame = pd.concat([numbers, pd.DataFrame(kept)], axis=1)[list(own.columns)]
+    frame = frame.drop(columns=[name for name in ("condition_id", "note") if name in frame.columns])
+    for name in ("smiles", "smiles_a", "smiles_b"):
+        if name in frame.columns:
+            frame = frame.rename(columns={name: f"{name}_as_given"})
+    frame = frame.assign(**{name: conditions[name] for name in conditions.columns})
+    return frame.assign(note=reasons)
+
+
+@dataclass(frozen=True)
+class _Read:
+    path: Path
+    table: Table
+    layout: Layout
+    columns: Columns
+
+
+def _conditions(table: Table, factors: dict[str, str], jobs: int) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+    """Return the factors of each row with their condition_id, why a row has none, and the column to blame."""
+    reasons = np.full(len(table.frame), "", dtype=object)
+    blamed = np.full(len(table.frame), "", dtype=object)
+    made: dict[str, object] = {}
+    for column, factor in factors.items():
+        texts = table.frame[column]
+        if factor.startswith("smiles"):
+            clean = standardise(texts.astype(object).where(texts.notna(), "").astype(str).tolist(), jobs=jobs)
+            member = factor.removeprefix("smiles")
+            # a pair's second place may be empty: one compound alone
+            problem = clean["reason"].where((member in ("", "_a")) | (texts.astype(str).str.strip() != ""), "")
+            reasons = np.where(reasons == "", problem.to_numpy(object), reasons)
+            blamed = np.where((blamed == "") & (reasons != ""), column, blamed)
+            made[factor] = clean["smiles"].to_numpy(object)
+        else:
+            filled = typed(table.frame[[column]])[column]
+            empty = filled.isna() | (filled.astype(str).str.strip() == "")
+            if factor in ("gene", "variant", "sequence", "protein", "entity", "gene_a"):
+                filled = texts.astype(str).str.strip()
+                reasons = np.where((reasons == "") & empty, f"no {factor} is named", reasons)
+                blamed = np.where((blamed == "") & (reasons != ""), column, blamed)
+            made[factor] = filled.to_numpy()
+    frame = pd.DataFrame(made)
+    ids = condition_ids(frame)
+    frame.insert(0, "condition_id", np.where(reasons == "", ids, ""))
+    return frame, reasons, blamed
+
+
+def _assemble(read: _Read, readings: Readings, conditions: pd.DataFrame) -> Assay:
+    rejected = _rejections(read, readings)
+    good = readings.take(readings.reason == "")
+    ids, _ = pd.factorize(conditions["condition_id"].to_numpy()[good.row])
+    task, names = pd.factorize(good.task, sort=True)
+    if not read.layout.long and read.layout.group is None:
+        order = {name: place for place, name in enumerate(task_.name for task_ in read.layout.tasks)}
+        names_sorted = np.array(sorted(names, key=lambda name: order[name]), dtype=object)
+        task = pd.Index(names_sorted).get_indexer(good.task)
+        names = names_sorted
+    merged = aggregate_replicates(ids, task, good.value, good.relation)
+    reading_of = _first_readings(ids, task, merged, len(names))
+    refused = merged["reason"].to_numpy() != ""
+    if refused.any():
+        bounds = good.take(reading_of[refused]).refuse(merged["reason"].to_numpy(object)[refused], "")
+        rejected = pd.concat([rejected, _rejections(read, bounds)]).sort_values("row", ignore_index=True)
+        merged, reading_of = merged[~refused].reset_index(drop=True), reading_of[~refused]
+    if merged.empty:
+        raise DataError(_nothing(read, rejected))
+    screen, cells = _screen(read, good.take(reading_of), merged, conditions, list(map(str, names)))
+    notes = [*read.table.notes, *_notes(read, screen, rejected, len(readings.row))]
+    return Assay(screen, rejected, cells, notes, read.columns)
+
+
+def _first_readings(ids: np.ndarray, task: np.ndarray, merged: pd.DataFrame, tasks: int) -> np.ndarray:
+    """Return the first reading of each aggregated cell, which carries the cell's further columns."""
+    _, first = np.unique(ids * max(tasks, 1) + task, return_index=True)
+    return first[: len(merged)]
+
+
+def _screen(
+    read: _Read, good: Readings, merged: pd.DataFrame, conditions: pd.DataFrame, names: list[str]
+) -> tuple[Screen, pd.DataFrame]:
+    codes, present = pd.factorize(merged["row"], sort=True)
+    task, kept = pd.factorize(merged["task"], sort=True)
+    names = [names[place] for place in kept]
+    first = np.zeros(len(present), np.int64)
+    first[codes[::-1]] = good.row[::-1]
+    value = merged["value"].to_numpy(np.float64)
+    units = pd.Series(good.unit).groupby(task).first().to_list()
+    kinds = _kinds(value, task, units)
+    binary = np.asarray([kind == "classification" for kind in kinds])
+    # of two readings that disagree on yes or no, yes counts
+    value = np.where(binary[task], np.ceil(value - 0.25), value)
+    shape = (len(present), len(names))
+    arrays = Cells(codes, task, value.astype(np.float32), merged["relation"].to_numpy(np.int8))
+    targets = targets_from_cells(arrays, shape, sparse=is_wide(len(merged), shape))
+    directions = ["maximize" if is_p_unit(unit) else "" for unit in units]
+    tasks = pd.DataFrame({"name": names, "kind": kinds, "unit": units, "direction": directions})
+    frame = conditions.iloc[first].reset_index(drop=True)
+    raw, layout = read.table.frame, read.layout
+    features = [name for name in raw.columns if str(name).startswith("feature:")]
+    labels = [layout.id] if layout.id is not None and layout.id not in frame.columns else []
+    frame = pd.concat([frame, raw[labels].iloc[first].reset_index(drop=True)], axis=1)
+    frame = pd.concat([frame, typed(raw[features].iloc[first].reset_index(drop=True))], axis=1)
+    extra = [name for name in raw.columns if name not in layout.used and name not in features]
+    cells = typed(raw[extra].iloc[good.row].reset_index(drop=True))
+    return make_screen(frame, targets, tasks), cells.assign(replicates=merged["replicates"].to_numpy())
+
+
+def _kinds(value: np.ndarray, task: np.ndarray, units: list[str]) -> list[str]:
+    """Return classification for tasks that hold both 0 and 1, nothing else and have no unit."""
+    order = np.argsort(task, kind="stable")
+    parts = np.split(value[order], np.flatnonzero(np.diff(task[order])) + 1)
+    distinct = [set(np.unique(part)[:4].tolist()) for part in parts]
+    yes_no = [
+        not unit and found <= {0.0, 0.5, 1.0} and found >= {0.0, 1.0}
+        for found, unit in zip(distinct, units, strict=True)
+    ]
+    return ["classification" if answer else "regression" for answer in yes_no]
+
+
+def _rejections(read: _Read, readings: Readings) -> pd.DataFrame:
+    bad = readings.take(readings.reason != "")
+    columns = bad.column.astype(str) if len(bad.row) else np.array([], dtype=object)
+    values = np.full(len(bad.row), "", dtype=object)
+    for name in np.unique(columns):
+        here = columns == name
+        if name in read.table.frame.columns:
+            values[here] = read.table.frame[name].iloc[bad.row[here]].astype(str).str.slice(0, _SHOWN).to_numpy(object)
+    frame = pd.DataFrame({"row": bad.row + 1, "column": columns, "value": values, "reason": bad.reason})
+    return frame[_REJECTED].sort_values("row", kind="stable", ignore_index=True)
+
+
+def _nothing(read: _Read, rejected: pd.DataFrame) -> str:
+    if rejected.empty:
+        columns = ", ".join(repr(task.column) for task in read.layout.tasks[:5])
+        return (
+            f"{read.path}: column {columns} holds no value at all. Name the column of values with --tasks or --value."
+        )
+    reasons = Counter(rejected["reason"]).most_common(3)
+    first = rejected.iloc[0]
+    return (
+        f"{read.path}: no measurement could be used. "
+        + "; ".join(f"{reason} ({count})" for reason, count in reasons)
+        + f". The first: row {first['row']}, column {first['column']!r}, value {first['value'][:60]!r}."
+    )
+
+
+def _notes(read: _Read, screen: Screen, rejected: pd.DataFrame, total: int) -> list[str]:
+    layout = read.layout
+    what = "long table" if layout.long else "wide table"
+    values = ", ".join(task.column for task in layout.tasks[:5]) + (", ..." if len(layout.tasks) > 5 else "")  # noqa: PLR2004
+    notes = [
+        f"Read as a {what}: {', '.join(layout.factors)} = what was applied, {values} = what was read; "
+        f"{len(screen)} conditions, {len(screen.tasks)} tasks, {len(screen.targets.cells())} measurements."
+    ]
+    converted = [name for name, unit in zip(screen.task_names, screen.tasks["unit"], strict=True) if is_p_unit(unit)]
+    if converted:
+        shown = ", ".join(converted[:3]) + (", ..." if len(converted) > 3 else "")  # noqa: PLR2004
+        notes.append(f"p values (-log10 mol/L, higher = more potent): {shown}.")
+    if not layout.long and layout.group is None:
+        lost = [task.name for task in layout.tasks if task.name not in set(screen.task_names)]
+        if lost:
+            notes.append(f"Left out, as nothing is measured: {', '.join(lost[:10])}.")
+    if len(rejected):
+        reasons = Counter(reason.split(":")[0] for reason in rejected["reason"]).most_common(6)
+        told = "; ".join(f"{reason} ({count})" for reason, count in reasons)
+        notes.append(f"{len(rejected)} of {total} readings rejected: {told}.")
+    return notes
+
+
+def _read_anndata(path: Path, columns: Columns) -> Assay:
+    from anndata import read_h5ad  # noqa: PLC0415
+
+    read_raw(path)
+    screen = Screen.from_anndata(read_h5ad(path))
+    cells = pd.DataFrame(index=pd.RangeIndex(len(screen.targets.cells())))
+    nothing = pd.DataFrame(columns=_REJECTED)
+    note = f"Read as AnnData: {len(screen)} conditions, {len(screen.tasks)} tasks."
+    return Assay(screen, nothing, cells, [note], columns)
