@@ -205,10 +205,8 @@ def constraint_prices(
     --------
     >>> pool = pd.DataFrame({"condition_id": ["a", "b", "c"], "scaffold": ["x", "x", "y"]})
     >>> rules = Constraints(caps={"scaffold": 1})
-    >>> constraint_prices(np.array([3.0, 2.0, 1.0]), 2, np.arange(3, dtype=np.uint64), rules, pool)
-                        rule  wells  score
-    0  at most 1 of one scaffold      1    0.5
-    1                  all rules      1    0.5
+    >>> constraint_prices(np.array([3.0, 2.0, 1.0]), 2, np.arange(3, dtype=np.uint64), rules, pool).values.tolist()
+    [['at most 1 of one scaffold', 1, 0.5], ['all rules', 1, 0.5]]
     """
     lifted: dict[str, Constraints] = {}
     for name, cap in constraints.caps.items():

@@ -1,0 +1,308 @@
+"""A measured screen that answers one round at a time, and policies run against it."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import t as student
+
+from screenwise.design.acquisition import pick_top, tie_keys
+from screenwise.errors import DataError, DesignError
+from screenwise.rng import derive_seed, stream
+from screenwise.screen import Screen
+
+CURVE_COLUMNS = ["policy", "seed", "round", "measured", "hits", "hit_fraction", "best"]
+
+
+class Replay:
+    """An oracle whose answers were measured long ago (see `screenwise.protocols.Oracle`).
+
+    Rounds are answered in the order they come; the next one waits until the results of the last were
+    taken, as in a laboratory.
+
+    Examples
+    --------
+    >>> from screenwise.screen import make_screen
+    >>> screen = make_screen(pd.DataFrame({"gene": ["TP53", "MYC"]}), np.array([[0.5], [2.0]]), ["growth"])
+    >>> oracle = Replay(screen)
+    >>> ticket = oracle.submit(screen.conditions.iloc[[1]])
+    >>> oracle.results(ticket)["growth"].tolist()
+    [2.0]
+    """
+
+    def __init__(self, screen: Screen, tasks: Sequence[str] | None = None) -> None:
+        chosen = [screen.task_index(name) for name in (screen.task_names if tasks is None else tasks)]
+        self.screen = screen.take_tasks(chosen)
+        ids = self.screen.conditions["condition_id"].astype(str)
+        if ids.duplicated().any():
+            message = (
+                f"Condition {ids[ids.duplicated()].iloc[0]} stands twice in the screen; aggregate replicates first."
+            )
+            raise DataError(message)
+        self._place = pd.Series(np.arange(len(ids)), index=ids)
+        self._open: tuple[str, NDArray[np.int64]] | None = None
+        self.rounds = 0
+        """Rounds answered or under way."""
+
+    def submit(self, round: pd.DataFrame) -> str:
+        """Take a round (`condition_id`) and return its ticket."""
+        if self._open is not None:
+            message = f"Round {self._open[0]} is not taken yet; call results({self._open[0]!r}) before the next round."
+            raise DesignError(message)
+        ids = round["condition_id"].astype(str)
+        unknown = ids[~ids.isin(self._place.index)]
+        if len(unknown):
+            message = f"{len(unknown)} conditions of the round were never measured, such as {unknown.iloc[0]}."
+            raise DesignError(message)
+        self.rounds += 1
+        ticket = f"round-{self.rounds}"
+        self._open = (ticket, self._place[ids].to_numpy(np.int64))
+        return ticket
+
+    def results(self, ticket: str) -> pd.DataFrame | None:
+        """Return `condition_id` and one column per task (NaN where never measured); None = not that round."""
+        if self._open is None or self._open[0] != ticket:
+            return None
+        rows = self._open[1]
+        self._open = None
+        values = pd.DataFrame(self.screen.targets.take(rows).dense(), columns=self.screen.task_names)
+        values.insert(0, "condition_id", self.screen.conditions["condition_id"].to_numpy(object)[rows])
+        return values
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What a policy is asked in one round of a replay."""
+
+    wells: int
+    """Candidates to choose."""
+    progress_share: float
+    """Wells used over all wells of the replay, 0 to 1."""
+    seed: int
+    """For what is random in the policy; another one in every round."""
+
+
+class Proposer(Protocol):
+    """Chooses a round: returns positions in the pool, the best first."""
+
+    def __call__(self, measured: Screen, pool: pd.DataFrame, turn: Turn) -> NDArray[np.int64]:
+        """Choose from `pool`, all candidates of the screen, what `measured` does not hold yet."""
+        ...
+
+
+def choose_at_random(measured: Screen, pool: pd.DataFrame, turn: Turn) -> NDArray[np.int64]:
+    """Choose any candidates not measured yet: what every policy must beat."""
+    known = pool["condition_id"].isin(measured.conditions["condition_id"]).to_numpy(bool)
+    keys = tie_keys(pool["condition_id"].to_numpy(object), stream(turn.seed, "random"))
+    return pick_top(np.where(known, -np.inf, 0.0), turn.wells, keys)
+
+
+@dataclass(frozen=True)
+class ReplaySettings:
+    """How a replay goes."""
+
+    task: str
+    """Task that is looked for."""
+    utility: Callable[[NDArray[Any]], NDArray[np.float64]] = np.asarray
+    """Turns values of the task into what is wanted: higher = better."""
+    rounds: int = 6
+    """Rounds after the random start."""
+    wells: int = 96
+    """Wells of each round."""
+    start: int = 32
+    """Wells of the random start, the same for all policies of one seed."""
+    hits: float = 0.05
+    """Share of the pool, best first, that counts as hits; ties at the edge count too."""
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    """Paired seeds."""
+
+
+def run_replay(
+    policies: Mapping[str, Proposer],
+    screen: Screen,
+    settings: ReplaySettings,
+    *,
+    jobs: int = 1,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> pd.DataFrame:
+    """Run policies on a measured screen, each from the same random starts.
+
+    Parameters
+    ----------
+    policies
+        Name -> proposer. Random and greedy belong in every comparison; recipes add them.
+    screen
+        Measured conditions; those without a value of the task are left out.
+    settings
+        Task, utility, rounds, wells, hits, seeds.
+    jobs
+        Processes; with more than one, policies and the utility must be picklable.
+    progress
+        Called as ``progress(what, done, total)``, one step per policy and seed.
+
+    Returns
+    -------
+    DataFrame
+        `policy, seed, round, measured, hits, hit_fraction, best`: after round 0 (the start) and every
+        further one, how many conditions were measured, how many hits they hold, what share of all hits
+        that is, and the best value in the task's units.
+
+    Examples
+    --------
+    >>> from screenwise.screen import make_screen
+    >>> genes = pd.DataFrame({"gene": [f"G{i}" for i in range(40)]})
+    >>> screen = make_screen(genes, np.arange(40.0)[:, None], ["growth"])
+    >>> settings = ReplaySettings("growth", rounds=2, wells=10, start=20, seeds=(0,))
+    >>> run_replay({"random": choose_at_random}, screen, settings)["measured"].tolist()
+    [20, 30, 40]
+    """
+    pool = _pool_of(screen, settings)
+    units = [(name, seed) for name in policies for seed in settings.seeds]
+    found: dict[tuple[str, int], list[tuple[Any, ...]]] = {}
+    with _workers(min(jobs, len(units)), (dict(policies), pool, settings)) as run:
+        for unit, lines in zip(units, run(_run_unit, units), strict=True):
+            found[unit] = lines
+            if progress is not None:
+                progress(f"replay of {unit[0]}", len(found), len(units))
+    curves = [(*unit, *line) for unit in units for line in found[unit]]
+    return pd.DataFrame(curves, columns=CURVE_COLUMNS)
+
+
+def _pool_of(screen: Screen, settings: ReplaySettings) -> Screen:
+    task = screen.task_index(settings.task)
+    pool = screen.take(screen.targets.task(task).row).take_tasks([task])
+    if len(pool) <= settings.start:
+        message = (
+            f"Only {len(pool)} conditions have a value of {settings.task!r}; "
+            f"a start of {settings.start} wells leaves nothing to choose from."
+        )
+        raise DataError(message)
+    ids = pool.conditions["condition_id"]
+    if ids.duplicated().any():
+        message = f"Condition {ids[ids.duplicated()].iloc[0]} stands twice in the screen; aggregate replicates first."
+        raise DataError(message)
+    return pool
+
+
+_shared: dict[str, tuple[dict[str, Proposer], Screen, ReplaySettings]] = {}
+"""What the units of a replay have in common, once per process."""
+
+
+@contextmanager
+def _workers(jobs: int, shared: tuple[dict[str, Proposer], Screen, ReplaySettings]) -> Iterator[Callable[..., Any]]:
+    """Give a `map` that runs here or, with several jobs, in fresh processes."""
+    if jobs <= 1:
+        _share(shared)
+        try:
+            yield map
+        finally:
+            _shared.clear()
+        return
+    # spawned, not forked: a fork copies locks that numerical threads may hold
+    context = get_context("spawn")
+    with ProcessPoolExecutor(jobs, context, initializer=_share, initargs=(shared,)) as pool:
+        yield pool.map
+
+
+def _share(shared: tuple[dict[str, Proposer], Screen, ReplaySettings]) -> None:
+    _shared["replay"] = shared
+
+
+def _run_unit(unit: tuple[str, int]) -> list[tuple[Any, ...]]:
+    """Return (round, measured, hits, hit_fraction, best) after every round of one policy and seed."""
+    policies, pool, settings = _shared["replay"]
+    proposer, seed = policies[unit[0]], unit[1]
+    value = pool.targets.dense()[:, 0]
+    utility = np.asarray(settings.utility(value), np.float64)
+    hit = mark_hits(utility, settings.hits)
+    most = min(settings.start + settings.rounds * settings.wells, len(pool))
+    known = np.zeros(len(pool), bool)
+    chosen = start_rows(pool.conditions, settings.start, seed)
+    lines: list[tuple[Any, ...]] = []
+    for number in range(settings.rounds + 1):
+        if number:
+            used = int(known.sum())
+            turn = Turn(min(settings.wells, most - used), used / most, derive_seed(seed, "replay", number))
+            chosen = proposer(pool.take(known), pool.conditions, turn) if turn.wells > 0 else chosen[:0]
+        _check_choice(chosen, known)
+        known[chosen] = True
+        best = np.flatnonzero(known)[np.argmax(utility[known])]
+        count = int(hit[known].sum())
+        lines.append((number, int(known.sum()), count, count / int(hit.sum()), float(value[best])))
+    return lines
+
+
+def _check_choice(chosen: NDArray[np.int64], known: NDArray[np.bool_]) -> None:
+    if len(np.unique(chosen)) != len(chosen) or known[chosen].any():
+        message = "A policy chose a condition twice, or one that was measured before; each may be measured once."
+        raise DesignError(message)
+
+
+def start_rows(pool: pd.DataFrame, size: int, seed: int) -> NDArray[np.int64]:
+    """Return the random start of a seed: the same conditions for every policy and any order of the pool."""
+    keys = tie_keys(pool["condition_id"].to_numpy(object), stream(seed, "start"))
+    return pick_top(np.zeros(len(pool)), size, keys)
+
+
+def mark_hits(utility: NDArray[np.float64], share: float) -> NDArray[np.bool_]:
+    """Return the (n,) mask of the best `share` of all, ties at its edge included.
+
+    Examples
+    --------
+    >>> mark_hits(np.array([1.0, 2.0, 2.0, 0.0]), 0.25).tolist()
+    [False, True, True, False]
+    """
+    count = max(1, round(share * len(utility)))
+    edge = np.sort(utility)[-count]
+    return np.asarray(utility >= edge)
+
+
+def summarise_curves(curves: pd.DataFrame, baseline: str = "greedy", level: float = 0.95) -> pd.DataFrame:
+    """Return one row per policy: hits found at the end, and the paired difference to a baseline.
+
+    Parameters
+    ----------
+    curves
+        As `run_replay` returns them.
+    baseline
+        Policy to compare with, seed by seed; without it in the curves the differences are NaN.
+    level
+        Of the t intervals over seeds; NaN with one seed.
+
+    Returns
+    -------
+    DataFrame
+        `policy, seeds, measured, hit_fraction, lower, upper, difference, difference_lower,
+        difference_upper, won, lost` (the last two count seeds).
+    """
+    last = curves.sort_values("round").groupby(["policy", "seed"], sort=False).tail(1)
+    ends = last.pivot_table(index="seed", columns="policy", values="hit_fraction", aggfunc="first")
+    measured = last.groupby("policy")["measured"].mean()
+    lines = []
+    for policy in dict.fromkeys(curves["policy"]):
+        share = ends[policy].dropna()
+        paired = (ends[policy] - ends[baseline]).dropna() if baseline in ends else share.iloc[:0]
+        won_lost = (int((paired > 0).sum()), int((paired < 0).sum()))
+        lines.append(
+            (policy, len(share), measured[policy], *_interval(share, level), *_interval(paired, level), *won_lost)
+        )
+    names = ["policy", "seeds", "measured", "hit_fraction", "lower", "upper"]
+    names += ["difference", "difference_lower", "difference_upper", "won", "lost"]
+    return pd.DataFrame(lines, columns=names)
+
+
+def _interval(values: pd.Series, level: float) -> tuple[float, float, float]:
+    count = len(values)
+    if count == 0:
+        return (np.nan, np.nan, np.nan)
+    mean = float(values.mean())
+    if count == 1:
+        return (mean, np.nan, np.nan)
+    half = float(student.ppf(0.5 + level / 2, count - 1) * values.std(ddof=1) / np.sqrt(count))
+    return mean, mean - half, mean + half
