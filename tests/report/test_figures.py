@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 
 from screenwise.errors import ColumnError, DataError
+from screenwise.evaluate.calibration import calibration_curve
+from screenwise.evaluate.domain import errors_by_similarity
 from screenwise.report import figures
 from screenwise.report.ink import INK, SERIES, short
 from screenwise.report.platemap import plate_map, well_position
@@ -31,9 +33,11 @@ def scores():
     return pd.DataFrame(rows, columns=["model", "split", "seed", "fold", "task", "metric", "value"])
 
 
-def cells(n=200):
-    rng = np.random.default_rng(0)
-    return pd.DataFrame({"similarity": rng.uniform(size=n), "error": rng.normal(size=n), "std": np.ones(n)})
+def bins(n=4):
+    low = np.arange(n) / 4
+    return pd.DataFrame(
+        {"low": low, "high": low + 0.25, "cells": [400, 100, 25, 4][:n], "rmse": 1.0, "expected_rmse": 0.9}
+    )
 
 
 def plate(roles=("sample", "positive", "negative", "replicate")):
@@ -44,7 +48,7 @@ def plate(roles=("sample", "positive", "negative", "replicate")):
 
 def coverage():
     nominal = np.linspace(0.1, 0.9, 9)
-    parts = [pd.DataFrame({"model": n, "nominal": nominal, "achieved": nominal, "lower": 0, "upper": 1}) for n in NAMES]
+    parts = [pd.DataFrame({"model": n, "nominal": nominal, "observed": nominal, "lower": 0, "upper": 1}) for n in NAMES]
     return pd.concat(parts, ignore_index=True)
 
 
@@ -53,7 +57,7 @@ DRAWN = {
     "points": lambda: figures.predicted_observed([1, 2, np.nan], [1.5, 2, 3], unit=NAMES[1], title=NAMES[2]),
     "hexagons": lambda: figures.predicted_observed(np.arange(2000) / 100, np.arange(2000) / 100),
     "calibration": lambda: figures.calibration(coverage()),
-    "similarity": lambda: figures.error_by_similarity(cells()),
+    "similarity": lambda: figures.error_by_similarity(bins(), unit=NAMES[1]),
     "replay": lambda: figures.replay_curves(curves(), title=NAMES[1]),
     "best": lambda: figures.replay_curves(curves(1), quantity="best"),
     "heat": lambda: figures.task_heat(scores(), "rmse"),
@@ -62,7 +66,7 @@ DRAWN = {
     "plate without score": lambda: plate_map(plate().drop(columns=["score", "plate"]), size=384),
     "no rows": lambda: figures.comparison(summary().head(0), "rmse"),
     "no cells": lambda: figures.predicted_observed([], []),
-    "no pairs": lambda: figures.error_by_similarity(cells(0)),
+    "no pairs": lambda: figures.error_by_similarity(bins(0)),
     "no rounds": lambda: figures.replay_curves(curves().head(0)),
     "no tasks": lambda: figures.task_heat(scores().head(0), "rmse"),
     "no wells": lambda: plate_map(plate().head(0)),
@@ -119,17 +123,26 @@ def test_replay_interval_is_students_over_seeds():
     assert band.max() == pytest.approx(0.2 + 2.920 * 0.1 / 3**0.5, abs=1e-3)
 
 
-def test_similarity_bins_have_the_error_of_their_cells():
-    frame = pd.DataFrame({"similarity": [0.55] * 10 + [0.95] * 10, "error": [1.0, -1.0] * 5 + [0.0] * 10})
-    figure = figures.error_by_similarity(frame)
-    drawn = figure.axes[0].lines[0].get_ydata()
-    assert list(drawn) == [1.0, 0.0]
+def test_thin_bins_are_not_drawn_and_intervals_shrink_with_cells():
+    panel = figures.error_by_similarity(bins()).axes[0]
+    assert list(panel.lines[0].get_ydata()) == [1.0, 1.0, 1.0]
+    tops = [path.vertices[1, 1] for path in panel.collections[0].get_paths()]
+    # 1.645 / sqrt(2 x 400) = 0.0582
+    assert tops == pytest.approx([1.0582, 1.1163, 1.2326], abs=1e-4)
+
+
+def test_tables_of_the_evaluation_are_drawn_as_they_come():
+    rng = np.random.default_rng(0)
+    value, std = rng.normal(size=300), np.ones(300)
+    mean = value + rng.normal(size=300)
+    figures.calibration(calibration_curve(value, mean, std))
+    figures.error_by_similarity(errors_by_similarity(rng.uniform(size=300), value, mean, std))
 
 
 def test_the_best_model_of_a_task_is_bold_in_either_direction():
     low = figures.task_heat(scores(), "rmse").axes[0]
     assert {text.get_text() for text in low.texts if text.get_fontweight() == "bold"} == {"0.500"}
-    high = figures.task_heat(scores().assign(metric="r2"), "r2").axes[0]
+    high = figures.task_heat(scores().assign(metric="r_squared"), "r_squared").axes[0]
     assert {text.get_text() for text in high.texts if text.get_fontweight() == "bold"} == {"0.700"}
 
 

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
+from screenwise.evaluate.scoring import ALL_METRICS
 from screenwise.report.curves import learning_curve, replay_curves
 from screenwise.report.ink import (
     INK,
@@ -35,6 +36,7 @@ __all__ = [
     "calibration",
     "comparison",
     "error_by_similarity",
+    "higher_is_better",
     "learning_curve",
     "plate_map",
     "predicted_observed",
@@ -46,8 +48,6 @@ __all__ = [
 
 MANY_POINTS = 600
 """Above this, predicted against observed is drawn as counted hexagons: a page of 10,000 circles is slow."""
-HIGHER_IS_BETTER = ("r2", "pearson", "spearman", "kendall", "auc", "roc_auc", "average_precision", "auc_pr", "mcc")
-"""Metrics whose larger values are better; of others the smaller ones are."""
 
 
 def comparison(
@@ -62,7 +62,8 @@ def comparison(
     Parameters
     ----------
     summary
-        One row per model, split and metric with the columns ``model, split, metric, mean, lower, upper``.
+        One row per model, split and metric with the columns ``model, split, metric, mean, lower, upper``,
+        as `screenwise.evaluate.compare.Comparison.summary` gives it.
     metric
         The metric to draw.
     baselines
@@ -73,7 +74,7 @@ def comparison(
     need_columns(summary, ("model", "split", "metric", "mean", "lower", "upper"))
     rows = summary[summary["metric"] == metric]
     splits = list(dict.fromkeys(rows["split"]))
-    higher = metric in HIGHER_IS_BETTER
+    better = higher_is_better(metric)
     sizes = [max(1, int((rows["split"] == split).sum())) for split in splits] or [1]
     with drawing():
         height = 0.75 + 0.3 * sum(sizes) + 0.42 * len(sizes)
@@ -82,13 +83,14 @@ def comparison(
             :, 0
         ]
         for panel, split in zip(panels, splits, strict=False):
-            part = rows[rows["split"] == split].sort_values("mean", ascending=higher, kind="stable")
+            part = rows[rows["split"] == split].sort_values("mean", ascending=bool(better), kind="stable")
             _dots(panel, part, baselines)
             panel.set_title(f"split: {short(split, 40)}", loc="left")
             for place, (name, value) in enumerate((reference or {}).get(split, {}).items()):
                 label = f"{short(name, 40)} {value:.3g}"
                 panel.axvline(value, color=INK, linewidth=1, linestyle=STROKES[1 + place % 5], alpha=0.7, label=label)
-        panels[-1].set_xlabel(f"{metric}, mean over tasks ({'higher' if higher else 'lower'} is better)")
+        side = {True: " (higher is better)", False: " (lower is better)", None: ""}[better]
+        panels[-1].set_xlabel(f"{metric}, mean over tasks{side}")
         legend_above(figure, *panels)
     return figure
 
@@ -161,122 +163,105 @@ def predicted_observed(observed: ArrayLike, predicted: ArrayLike, *, unit: str =
     return figure
 
 
-def calibration(coverage: pd.DataFrame, *, of: str = "share of measurements inside the interval") -> Figure:
-    """Draw promised against achieved coverage, one line per model; on the diagonal a model keeps its word.
+def calibration(
+    coverage: pd.DataFrame,
+    *,
+    promised: str = "interval promised",
+    observed: str = "share of measurements inside",
+) -> Figure:
+    """Draw promised against observed coverage, one line per model; on the diagonal a model keeps its word.
 
     Parameters
     ----------
     coverage
-        Columns ``nominal, achieved`` (shares, 0 to 1) and, where there, ``model`` and ``lower, upper``
-        (an interval of achieved).
-    of
-        Label of the vertical axis.
+        Columns ``nominal, observed`` (shares, 0 to 1) as `screenwise.evaluate.calibration.calibration_curve`
+        gives them and, where there, ``model`` and ``lower, upper`` (an interval of observed).
+    promised, observed
+        Labels of the axes; for a reliability diagram rename ``probability`` to ``nominal`` and say so here.
     """
-    need_columns(coverage, ("nominal", "achieved"))
+    need_columns(coverage, ("nominal", "observed"))
     frame = coverage if "model" in coverage.columns else coverage.assign(model="model")
     with drawing():
-        figure = new_figure(WIDTH * 0.86, "Coverage promised and achieved")
+        figure = new_figure(WIDTH * 0.86, "Coverage promised and observed")
         panel = figure.subplots()
         panel.plot([0, 1], [0, 1], color=INK, linewidth=1, alpha=0.8)
         panel.annotate("too sure", (0.97, 0.03), ha="right", va="bottom", alpha=0.75, fontstyle="italic")
         panel.annotate("too careful", (0.03, 0.97), ha="left", va="top", alpha=0.75, fontstyle="italic")
-        for place, (name, part) in enumerate(frame.sort_values("nominal", kind="stable").groupby("model", sort=False)):
-            add_series(panel, place, part["nominal"], part["achieved"], short(name))
+        for place, (name, part) in enumerate(frame.groupby("model", sort=False)):
+            add_series(panel, place, part["nominal"], part["observed"], short(name))
             if {"lower", "upper"} <= set(part.columns):
                 colour = SERIES[place % len(SERIES)]
                 panel.fill_between(part["nominal"], part["lower"], part["upper"], color=colour, alpha=0.18, linewidth=0)
-        panel.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="interval promised", ylabel=of)
+        panel.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel=promised, ylabel=observed)
         if frame["model"].nunique() > 1:
             legend_above(figure, panel)
     return figure
 
 
-def error_by_similarity(
-    cells: pd.DataFrame, *, edges: Sequence[float] = (0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 1.0)
-) -> Figure:
+def error_by_similarity(bins: pd.DataFrame, *, unit: str = "", least: int = 5) -> Figure:
     """Draw how the error grows away from what the model has seen, and what the model said of it.
 
     Parameters
     ----------
-    cells
-        (m,) rows with ``similarity`` (of the condition to its nearest training condition), ``error``
-        (predicted minus observed) and, where there, ``std`` (what the model promised).
-    edges
-        Borders of the similarity bins; a bin with fewer than 5 cells is not drawn.
+    bins
+        Columns ``low, high, cells, rmse`` and, where there, ``expected_rmse``, as
+        `screenwise.evaluate.domain.errors_by_similarity` gives them.
+    unit
+        Of the error.
+    least
+        A bin with fewer cells is not drawn.
 
     Notes
     -----
-    The interval is 90 %, from the spread of the squared errors of the bin.
+    The interval is 90 %, ``rmse (1 +- 1.645 / sqrt(2 n))``, as if errors were Gaussian.
     """
-    need_columns(cells, ("similarity", "error"))
-    table = _binned(cells, edges)
+    need_columns(bins, ("low", "high", "cells", "rmse"))
+    table = bins[bins["cells"] >= least]
     with drawing():
         figure = new_figure(3.3, "Error by similarity to the training data")
         panel = figure.subplots()
-        places = np.arange(len(table))
-        panel.vlines(places, table["lower"], table["upper"], color=SERIES[0], linewidth=2)
-        panel.plot(places, table["rmse"], "o", color=SERIES[0], markersize=6.5, label="root mean squared error")
-        if "std" in table.columns:
-            panel.plot(
-                places,
-                table["std"],
-                "_",
-                color=SERIES[1],
-                markersize=16,
-                markeredgewidth=2.2,
-                label="what the model said",
-            )
-        bins = zip(table["low"], table["high"], table["count"], strict=True)
-        panel.set_xticks(places, [f"{low:g} to\n{high:g}\nn {count:,}" for low, high, count in bins])
-        panel.set_ylim(bottom=0)
-        panel.set_xlim(-0.6, max(len(table), 1) - 0.4)
-        panel.set(xlabel="similarity to the nearest training condition", ylabel="error")
+        places, rmse = np.arange(len(table)), table["rmse"].to_numpy(float)
+        half = rmse * 1.645 / np.sqrt(2 * table["cells"].to_numpy(float))
+        panel.vlines(places, rmse - half, rmse + half, color=SERIES[0], linewidth=2)
+        panel.plot(places, rmse, "o", color=SERIES[0], markersize=6.5, label="root mean squared error")
+        if "expected_rmse" in table.columns:
+            look: dict[str, Any] = {"color": SERIES[1], "markersize": 16, "markeredgewidth": 2.2}
+            panel.plot(places, table["expected_rmse"], "_", label="what the model expected", **look)
+        rows = zip(table["low"], table["high"], table["cells"], strict=True)
+        panel.set_xticks(places, [f"{low:g} to\n{high:g}\nn {count:,}" for low, high, count in rows])
+        panel.set(ylim=(0, None), xlim=(-0.6, max(len(table), 1) - 0.4))
+        ending = f" ({short(unit, 20)})" if unit else ""
+        panel.set(xlabel="similarity to the nearest training condition", ylabel=f"error{ending}")
         panel.grid(visible=False, axis="x")
         legend_above(figure, panel)
     return figure
 
 
-def _binned(cells: pd.DataFrame, edges: Sequence[float], *, least: int = 5) -> pd.DataFrame:
-    similarity, error = cells["similarity"].to_numpy(float), cells["error"].to_numpy(float)
-    place = np.clip(np.searchsorted(edges, similarity, side="right") - 1, 0, len(edges) - 2)
-    rows: list[dict[str, float]] = []
-    for number in range(len(edges) - 1):
-        mine = (place == number) & np.isfinite(error) & np.isfinite(similarity)
-        count = int(mine.sum())
-        if count < least:
-            continue
-        square = error[mine] ** 2
-        half = 1.645 * square.std(ddof=1) / np.sqrt(count)
-        row = {"low": edges[number], "high": edges[number + 1], "count": count, "rmse": float(np.sqrt(square.mean()))}
-        row |= {"lower": np.sqrt(max(square.mean() - half, 0.0)), "upper": np.sqrt(square.mean() + half)}
-        if "std" in cells.columns:
-            row["std"] = float(np.sqrt(np.nanmean(cells["std"].to_numpy(float)[mine] ** 2)))
-        rows.append(row)
-    return pd.DataFrame(
-        rows,
-        columns=["low", "high", "count", "rmse", "lower", "upper", *(["std"] if rows and "std" in rows[0] else [])],
-    )
-
-
-def task_heat(scores: pd.DataFrame, metric: str, *, models: Sequence[str] | None = None) -> Figure:
+def task_heat(
+    scores: pd.DataFrame, metric: str, *, models: Sequence[str] | None = None, split: str | None = None
+) -> Figure:
     """Draw one number per task and model, shaded by rank within each task.
 
     Parameters
     ----------
     scores
-        Columns ``model, task, metric, value``; seeds and folds are averaged.
+        Columns ``model, task, metric, value``, as `screenwise.evaluate.compare.Comparison.task_scores` gives
+        them; several rows of one model and task are averaged.
     metric
         The metric to draw.
     models
         Columns, in order; every model of the table when None.
+    split
+        Rows of one split only.
     """
     need_columns(scores, ("model", "task", "metric", "value"))
     rows = scores[scores["metric"] == metric]
+    rows = rows if split is None else rows[rows["split"] == split]
     models = list(dict.fromkeys(rows["model"])) if models is None else list(models)
     table = rows.pivot_table(index="task", columns="model", values="value", aggfunc="mean", sort=False)
     table = table.reindex(columns=models)
     value = table.to_numpy(float)
-    shade = _shade(value, higher=metric in HIGHER_IS_BETTER)
+    shade = _shade(value, higher=bool(higher_is_better(metric)))
     with drawing():
         figure = new_figure(1.2 + 0.235 * len(table), f"{metric} of {len(models)} models on {len(table)} tasks")
         panel = figure.subplots()
@@ -310,6 +295,18 @@ def _shade(value: NDArray[np.float64], *, higher: bool) -> NDArray[np.float64]:
     rank = badness.rank(axis=1, method="min").to_numpy() - 1
     others = np.maximum(badness.notna().sum(axis=1).to_numpy() - 1, 1)
     return np.asarray(1 - rank / others[:, None])
+
+
+def higher_is_better(metric: str) -> bool | None:
+    """Return which side of a metric is better; None where neither is, or nobody knows.
+
+    Examples
+    --------
+    >>> higher_is_better("rmse_cliff"), higher_is_better("roc_auc"), higher_is_better("coverage")
+    (False, True, None)
+    """
+    fitting = [name for name in ALL_METRICS if metric == name or metric.startswith(f"{name}_")]
+    return ALL_METRICS[max(fitting, key=len)].higher_is_better if fitting else None
 
 
 def _range(values: NDArray[np.float64]) -> tuple[float, float]:
