@@ -96,7 +96,7 @@ class Product:
     def diagonal(self, a: Parts) -> NDArray[np.float32]:
         """Return (n,)."""
         found = [s.diagonal(part) for s, part in zip(self.similarities, a.parts, strict=True)]
-        return np.prod(found, axis=0, dtype=np.float32)
+        return np.asarray(np.prod(found, axis=0), np.float32)
 
 
 @dataclass(frozen=True)
@@ -113,12 +113,12 @@ class Average:
         """Return (na, nb)."""
         others = (None,) * len(a.parts) if b is None else b.parts
         found = [s(part, other) for s, part, other in zip(self.similarities, a.parts, others, strict=True)]
-        return np.mean(found, axis=0, dtype=np.float32)
+        return np.asarray(np.mean(found, axis=0), np.float32)
 
     def diagonal(self, a: Parts) -> NDArray[np.float32]:
         """Return (n,)."""
         found = [s.diagonal(part) for s, part in zip(self.similarities, a.parts, strict=True)]
-        return np.mean(found, axis=0, dtype=np.float32)
+        return np.asarray(np.mean(found, axis=0), np.float32)
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,8 @@ class SymmetricProduct:
         """Return (n,)."""
         table, left, _ = _between(self.similarity, a, None, absent=1.0)
         first, second = left[:, 0], left[:, 1]
-        return (table[first, first] * table[second, second] + table[first, second] ** 2) / 2
+        product = table[first, first] * table[second, second] + table[first, second] ** 2
+        return np.asarray(product / 2, np.float32)
 
 
 @dataclass(frozen=True)
@@ -230,7 +231,7 @@ class SymmetricSum:
         table, left, _ = _between(self.similarity, a, None, absent=0.0)
         k = range(left.shape[1])
         every = [table[left[:, one], left[:, two]] for one in k for two in k]
-        return np.sum(every, axis=0, dtype=np.float32) / np.float32(2)
+        return np.asarray(np.sum(every, axis=0) / 2, np.float32)
 
 
 @dataclass(frozen=True)
