@@ -365,10 +365,10 @@ def validity(sets: NDArray[np.bool_], label: ArrayLike, task: ArrayLike, tasks: 
 
 
 CALIBRATION_METRICS: dict[str, Metric] = {
-    "coverage": Metric(interval_coverage, "regression", higher_is_better=None, needs="std"),
+    "coverage": Metric(interval_coverage, "regression", higher_is_better=None, needs="std", bounds=(0.0, 1.0)),
     "width": Metric(interval_width, "regression", higher_is_better=None, needs="std"),
-    "nll": Metric(negative_log_likelihood, "regression", higher_is_better=False, needs="std"),
-    "error_rank": Metric(error_rank_correlation, "regression", higher_is_better=True, needs="std"),
-    "ece": Metric(expected_calibration_error, "classification", higher_is_better=False),
+    "nll": Metric(negative_log_likelihood, "regression", higher_is_better=False, needs="std", bounds=(-np.inf, np.inf)),
+    "error_rank": Metric(error_rank_correlation, "regression", higher_is_better=True, needs="std", bounds=(-1.0, 1.0)),
+    "ece": Metric(expected_calibration_error, "classification", higher_is_better=False, bounds=(0.0, 1.0)),
 }
 """Name -> score of the spread; coverage should equal 0.9, width says at what price."""

@@ -259,21 +259,23 @@ class Metric:
     """None: neither, such as a count."""
     needs: str = ""
     """A further keyword argument that the function takes: relation or std."""
+    bounds: tuple[float, float] = (0.0, np.inf)
+    """Smallest and largest value."""
 
 
 METRICS: dict[str, Metric] = {
     "rmse": Metric(rmse, "regression", higher_is_better=False),
     "mae": Metric(mae, "regression", higher_is_better=False),
-    "r_squared": Metric(r_squared, "regression", higher_is_better=True),
-    "pearson": Metric(pearson, "regression", higher_is_better=True),
-    "spearman": Metric(spearman, "regression", higher_is_better=True),
+    "r_squared": Metric(r_squared, "regression", higher_is_better=True, bounds=(-np.inf, 1.0)),
+    "pearson": Metric(pearson, "regression", higher_is_better=True, bounds=(-1.0, 1.0)),
+    "spearman": Metric(spearman, "regression", higher_is_better=True, bounds=(-1.0, 1.0)),
     "rmse_censored": Metric(rmse_censored, "regression", higher_is_better=False, needs="relation"),
-    "roc_auc": Metric(roc_auc, "classification", higher_is_better=True),
-    "average_precision": Metric(average_precision, "classification", higher_is_better=True),
-    "brier": Metric(brier, "classification", higher_is_better=False),
+    "roc_auc": Metric(roc_auc, "classification", higher_is_better=True, bounds=(0.0, 1.0)),
+    "average_precision": Metric(average_precision, "classification", higher_is_better=True, bounds=(0.0, 1.0)),
+    "brier": Metric(brier, "classification", higher_is_better=False, bounds=(0.0, 1.0)),
     "log_loss": Metric(log_loss, "classification", higher_is_better=False),
-    "accuracy": Metric(accuracy, "classification", higher_is_better=True),
-    "balanced_accuracy": Metric(balanced_accuracy, "classification", higher_is_better=True),
+    "accuracy": Metric(accuracy, "classification", higher_is_better=True, bounds=(0.0, 1.0)),
+    "balanced_accuracy": Metric(balanced_accuracy, "classification", higher_is_better=True, bounds=(0.0, 1.0)),
     "count": Metric(count, "any", higher_is_better=None),
 }
 """Name -> score; scores of intervals are in `screenwise.evaluate.calibration.INTERVAL_METRICS`."""

@@ -119,7 +119,7 @@ class _Row:
         """Return the row; `means` and `differences` are (b,) replicates."""
         point, better = points[self.model, self.measure.name], self.measure.metric.higher_is_better
         tasks = _over_seeds(point)
-        low, high = interval(means, float(_over_tasks(tasks)))
+        low, high = interval(means, float(_over_tasks(tasks)), bounds=self.measure.metric.bounds)
         by_seed = [float(_over_tasks(one)) for one in point]
         row = {"model": self.model, "metric": self.measure.name, "mean": float(_over_tasks(tasks))}
         row |= {"lower": low, "upper": high, "seed_std": float(np.std(by_seed, ddof=1)) if len(by_seed) > 1 else np.nan}
