@@ -54,9 +54,9 @@ def datasets(name: str | None = None, *, to: Path | None = None) -> Outcome:
     to
         File to write it to: .csv, .tsv or .parquet.
     """
-    from screenwise.recipes import learn  # noqa: PLC0415
+    from screenwise.recipes import catalogue  # noqa: PLC0415
 
-    return learn.datasets(name, to)
+    return catalogue.datasets(name, to)
 
 
 @app.command
@@ -147,9 +147,9 @@ def compare(
     out
         Folder for scores.csv, summary.csv and report.html.
     """
-    from screenwise.recipes import learn  # noqa: PLC0415
+    from screenwise.recipes import comparison  # noqa: PLC0415
 
-    return learn.compare(table, out, settings, learn.Reading(columns, features), progress=_progress())
+    return comparison.compare(table, out, settings, comparison.Reading(columns, features), progress=_progress())
 
 
 @app.command
@@ -204,65 +204,65 @@ def campaign_new(
     pool
         Candidates; measured values in it are ignored.
     """
-    from screenwise.recipes import discover  # noqa: PLC0415
+    from screenwise.recipes import campaigns  # noqa: PLC0415
 
-    return discover.campaign_new(folder, pool, options, discover.Reading(columns, features))
+    return campaigns.new(folder, pool, options, campaigns.Reading(columns, features))
 
 
 @campaign.command(name="propose")
 def campaign_propose(folder: Path) -> Outcome:
     """Choose the wells of the next round."""
-    from screenwise.recipes import discover  # noqa: PLC0415
+    from screenwise.recipes import campaigns  # noqa: PLC0415
 
-    return discover.campaign_propose(folder)
+    return campaigns.propose(folder)
 
 
 @campaign.command(name="export")
 def campaign_export(folder: Path, *, out: Path) -> Outcome:
     """Write the proposed round as a plate map (CSV), with controls and replicates."""
-    from screenwise.recipes import discover  # noqa: PLC0415
+    from screenwise.recipes import campaigns  # noqa: PLC0415
 
-    return discover.campaign_export(folder, out)
+    return campaigns.export(folder, out)
 
 
 @campaign.command(name="ingest")
 def campaign_ingest(folder: Path, results: Path) -> Outcome:
     """Take results: the filled plate map, or a table with id and value."""
-    from screenwise.recipes import discover  # noqa: PLC0415
+    from screenwise.recipes import campaigns  # noqa: PLC0415
 
-    return discover.campaign_ingest(folder, results)
+    return campaigns.ingest(folder, results)
 
 
 @campaign.command(name="status")
 def campaign_status(folder: Path) -> Outcome:
     """Say where the campaign stands."""
-    from screenwise.recipes import discover  # noqa: PLC0415
+    from screenwise.recipes import campaigns  # noqa: PLC0415
 
-    return discover.campaign_status(folder)
+    return campaigns.status(folder)
 
 
 @campaign.command(name="stop")
 def campaign_stop(folder: Path, *, reason: str = "stopped by the user") -> Outcome:
     """End the campaign; its record stays readable."""
-    from screenwise.recipes import discover  # noqa: PLC0415
+    from screenwise.recipes import campaigns  # noqa: PLC0415
 
-    return discover.campaign_stop(folder, reason)
+    return campaigns.stop(folder, reason)
 
 
 @campaign.command(name="verify")
 def campaign_verify(folder: Path) -> Outcome:
     """Check that no event and no table was changed since it was written."""
-    from screenwise.recipes import discover  # noqa: PLC0415
+    from screenwise.recipes import campaigns  # noqa: PLC0415
 
-    return discover.campaign_verify(folder)
+    return campaigns.verify(folder)
 
 
 @campaign.command(name="replay")
 def campaign_replay(folder: Path) -> Outcome:
     """Compute every proposal again from the record and compare them bit for bit."""
-    from screenwise.recipes import discover  # noqa: PLC0415
+    from screenwise.recipes import campaigns  # noqa: PLC0415
 
-    return discover.campaign_replay(folder, progress=_progress())
+    return campaigns.replay(folder, progress=_progress())
 
 
 @app.command
@@ -283,9 +283,9 @@ def simulate(
     out
         Folder for curves.csv and the picture.
     """
-    from screenwise.recipes import discover  # noqa: PLC0415
+    from screenwise.recipes import simulation  # noqa: PLC0415
 
-    return discover.simulate(pool, out, settings, discover.Reading(columns, features), progress=_progress())
+    return simulation.simulate(pool, out, settings, simulation.Reading(columns, features), progress=_progress())
 
 
 @app.command
@@ -299,9 +299,9 @@ def report(folder: Path, *, out: Path | None = None) -> Outcome:
     out
         File to write; report.html in the folder by default.
     """
-    from screenwise.recipes import learn  # noqa: PLC0415
+    from screenwise.recipes import reporting  # noqa: PLC0415
 
-    return learn.report(folder, out)
+    return reporting.report(folder, out)
 
 
 PRINTABLE: dict[str, tuple[Any, ...]] = {

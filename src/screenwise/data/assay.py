@@ -88,7 +88,8 @@ def read_conditions(path: Path, columns: Columns | None = None, *, jobs: int = 1
     -------
     The table's own columns, and: `condition_id` and factors (`smiles` in standard form, `gene`, ...;
     empty where unreadable), `note` (why a row cannot be used; empty where fine). Where the table's own
-    column of structures is called `smiles`, its text is kept as `smiles_as_given`.
+    column of structures is called `smiles`, its text is kept as `smiles_as_given`. ``attrs["own"]``
+    lists the table's columns that name the conditions, ``attrs["as_given"]`` which of them moved.
     """
     path = Path(path)
     table = read_raw(path)
@@ -102,8 +103,10 @@ def read_conditions(path: Path, columns: Columns | None = None, *, jobs: int = 1
     for name in ("smiles", "smiles_a", "smiles_b"):
         if name in frame.columns:
             frame = frame.rename(columns={name: f"{name}_as_given"})
-    frame = frame.assign(**{name: conditions[name] for name in conditions.columns})
-    return frame.assign(note=reasons)
+    frame = frame.assign(**{name: conditions[name] for name in conditions.columns}, note=reasons)
+    frame.attrs["own"] = [name for name in own.columns if name in kept and name not in ("condition_id", "note")]
+    frame.attrs["as_given"] = {f"{name}_as_given": name for name in ("smiles", "smiles_a", "smiles_b") if name in own}
+    return frame
 
 
 @dataclass(frozen=True)
@@ -157,7 +160,9 @@ def _assemble(read: _Read, readings: Readings, conditions: pd.DataFrame) -> Assa
     reading_of = _first_readings(ids, task, merged, len(names))
     refused = merged["reason"].to_numpy() != ""
     if refused.any():
-        bounds = good.take(reading_of[refused]).refuse(merged["reason"].to_numpy(object)[refused], "")
+        cell_of = np.searchsorted(merged["row"] * len(names) + merged["task"], ids * len(names) + task)
+        bounds = good.take(refused[cell_of])
+        bounds = bounds.refuse(merged["reason"].to_numpy(object)[cell_of[refused[cell_of]]], "")
         rejected = pd.concat([rejected, _rejections(read, bounds)]).sort_values("row", ignore_index=True)
         merged, reading_of = merged[~refused].reset_index(drop=True), reading_of[~refused]
     if merged.empty:

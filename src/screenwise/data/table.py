@@ -252,7 +252,7 @@ def column_of(table: Table, name: str, path: Path, option: str) -> Any:
 
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:
-    """Write a table, whole or not at all, as the file's name says: .csv, .tsv (also .gz) or .parquet.
+    r"""Write a table, whole or not at all, as the file's name says: .csv, .tsv (also .gz) or .parquet.
 
     Examples
     --------
@@ -260,7 +260,7 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
     >>> path = Path(tempfile.mkdtemp()) / "a.tsv"
     >>> write_table(pd.DataFrame({"x": [1.5]}), path)
     >>> path.read_text()
-    'x\\n1.5\\n'
+    'x\n1.5\n'
     """
     path = Path(path)
     kind = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix

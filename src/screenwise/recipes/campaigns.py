@@ -1,0 +1,173 @@
+"""A campaign from the command line: begin, propose, export, ingest, look, stop, check."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from screenwise.campaign.campaign import Campaign, CampaignSettings
+from screenwise.campaign.policy import Objective
+from screenwise.data.table import write_table
+from screenwise.design.plate import PlateRules
+from screenwise.errors import CampaignError
+from screenwise.recipes.outcome import Outcome, Progress, silent
+from screenwise.recipes.reading import Reading, candidates
+from screenwise.recipes.settings import CampaignOptions
+from screenwise.report.html import Picture, Section, Table
+from screenwise.report.platemap import plate_map
+from screenwise.screen import Screen
+
+SHOWN = 8
+"""Proposed conditions that the terminal shows."""
+
+
+def new(folder: Path, pool: str, options: CampaignOptions, reading: Reading = Reading()) -> Outcome:
+    """Begin a campaign over the readable candidates of a pool; the others are counted."""
+    conditions = candidates(pool, reading)
+    unreadable = conditions["note"].astype(str) != ""
+    usable = conditions[~unreadable].drop(columns="note")
+    doubled = usable["condition_id"].duplicated()
+    usable = usable[~doubled].reset_index(drop=True)
+    settings = CampaignSettings(
+        objective=options.objective,
+        model=options.model,
+        acquisition=options.acquisition,
+        wells=options.wells,
+        rounds=options.rounds,
+        seed=options.seed,
+    )
+    campaign = Campaign.create(folder, usable, settings)
+    facts = {
+        "campaign": str(campaign.folder),
+        "objective": options.objective,
+        "candidates": len(usable),
+        "left out, unreadable": int(unreadable.sum()),
+        "left out, the same condition twice": int(doubled.sum()),
+    }
+    return Outcome(facts, notes=[f"Next: screenwise campaign propose {folder}"])
+
+
+def propose(folder: Path) -> Outcome:
+    """Choose the wells of the next round."""
+    campaign = Campaign.open(folder)
+    proposal = campaign.propose()
+    shown = proposal.drop(columns=["round", "place"]).head(SHOWN)
+    facts = {"round": int(proposal["round"].iloc[0]), "wells": len(proposal)}
+    rows = [{str(name): value for name, value in row.items()} for row in shown.to_dict("records")]
+    return Outcome(facts | _evidence(campaign), rows, [f"Next: screenwise campaign export {folder} --out plate.csv"])
+
+
+def export(folder: Path, out: Path) -> Outcome:
+    """Write the proposed round as a plate map."""
+    sheet = Campaign.open(folder).export(out)
+    facts = {"wells": len(sheet), "plates": int(sheet["plate"].nunique())}
+    facts |= {f"  {role}": int(count) for role, count in sheet["role"].value_counts().items()}
+    note = f"Fill in the last column and run: screenwise campaign ingest {folder} {out}"
+    return Outcome(facts, notes=[note], files={"plate map": str(out)})
+
+
+def ingest(folder: Path, results: Path) -> Outcome:
+    """Take results in; rows that match no exported well are kept aside with their reason."""
+    taken = Campaign.open(folder).ingest(results)
+    reasons = taken.pop("reasons")
+    return Outcome(taken, notes=[f"Kept aside: {reason} ({count})" for reason, count in reasons.items()])
+
+
+def status(folder: Path) -> Outcome:
+    """Say where the campaign stands."""
+    return Outcome(Campaign.open(folder).status())
+
+
+def stop(folder: Path, reason: str) -> Outcome:
+    """End the campaign."""
+    Campaign.open(folder).stop(reason)
+    return Outcome({"stopped": reason})
+
+
+def verify(folder: Path) -> Outcome:
+    """Check every event and table against its hash; a difference is an error."""
+    found = Campaign.open(folder).verify()
+    if not found["ok"]:
+        message = f"{folder} was changed since it was written: {'; '.join(map(str, found['problems']))}."
+        raise CampaignError(message)
+    return Outcome(found)
+
+
+def replay(folder: Path, *, progress: Progress = silent) -> Outcome:
+    """Compute every proposal again; one that differs is an error."""
+    found = Campaign.open(folder).replay(progress)
+    rows = [{name: str(value) for name, value in line.items()} for line in found["rounds"]]
+    if not found["ok"]:
+        other = [
+            f"round {line['round']} ({', '.join(line['differs'])})" for line in found["rounds"] if not line["same"]
+        ]
+        message = f"Computed again, the proposals differ: {'; '.join(other)}. Was it made with other versions? {rows[0]['software']}"
+        raise CampaignError(message)
+    return Outcome({"rounds the same bit for bit": len(rows)}, rows)
+
+
+def _evidence(campaign: Campaign) -> dict[str, Any]:
+    evidence = campaign.state().evidence
+    said = evidence[-1] if evidence else {}
+    return {str(name): value for name, value in said.items() if isinstance(value, str | int | float)}
+
+
+def sections(folder: Path) -> list[Section]:
+    """Return the parts of a page about a campaign."""
+    campaign = Campaign.open(folder)
+    said = {name: value for name, value in campaign.status().items() if isinstance(value, str | int | float)}
+    said.pop("folder", None)
+    results = campaign.results()
+    tables: list[Any] = [Table(results.tail(20), "The last results", rows=20)] if len(results) else []
+    checks = campaign.qc()
+    if len(checks):
+        tables.insert(0, Table(checks, "Checks of the plates"))
+    pictures = []
+    state = campaign.state()
+    if state.layouts:
+        last = state.wells[state.wells["round"] == max(state.layouts)]
+        scores = state.proposals.drop_duplicates("condition_id", keep="last").set_index("condition_id")["score"]
+        last = last.assign(score=last["condition_id"].map(scores))
+        pictures = [Picture(plate_map(last), f"The plates of round {max(state.layouts)}.", wide=True)]
+    return [Section("The campaign", "", pictures, tables, said)]
+
+
+def replayed_campaign(
+    screen: Screen, objective: str, folder: Path, *, rounds: int = 6, seed: int = 0, progress: Progress = silent
+) -> Path:
+    """Run a campaign whose laboratory is a measured screen, and return the plate map of the round after.
+
+    Each round goes out as a plate map and comes back filled in, as in a laboratory. Interrupted, the
+    campaign stands where it was, and the same call goes on.
+
+    Parameters
+    ----------
+    screen
+        Measured conditions of one task.
+    objective
+        maximize:TASK, minimize:TASK or absolute:TASK.
+    folder
+        The campaign's; plate maps stand in ``plates`` beside it.
+    rounds
+        Rounds to measure; one more is designed.
+    """
+    rules = PlateRules(positive_id="reference compound", negative_id="vehicle")
+    settings = CampaignSettings(
+        objective=objective, wells=rules.capacity, start=32, rounds=rounds, seed=seed, plate=rules
+    )
+    begun = (folder / "campaign.sqlite").exists()
+    campaign = Campaign.open(folder) if begun else Campaign.create(folder, screen.conditions, settings)
+    task = Objective.parse(objective).task
+    truth = pd.Series(screen.targets.dense()[:, screen.task_index(task)], screen.conditions["condition_id"])
+    while True:
+        campaign.propose()
+        number = campaign.state().round
+        plate = folder.parent / "plates" / f"round_{number}.csv"
+        sheet = campaign.export(plate)
+        progress("Campaign rounds", min(number, rounds), rounds)
+        if number > rounds:
+            return plate
+        filled = sheet.assign(**{task: sheet["condition_id"].map(truth)})
+        results = plate.with_name(f"round_{number}_results.csv")
+        write_table(filled, results)
+        campaign.ingest(results)

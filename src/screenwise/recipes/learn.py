@@ -1,0 +1,291 @@
+"""Fit, predict, evaluate, compare: from a user's file to a run, a table or a comparison."""
+
+import hashlib
+import platform
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from screenwise.config import from_mapping, to_mapping
+from screenwise.data.columns import Columns
+from screenwise.data.split import Fold, make_folds
+from screenwise.data.table import read_table
+from screenwise.errors import DataError, ModelError
+from screenwise.evaluate.compare import score_cells
+from screenwise.models import load_model, make_model, model_class, save_model
+from screenwise.recipes.outcome import Outcome, Progress, silent
+from screenwise.recipes.predictions import write_predictions
+from screenwise.recipes.reading import Measured, Reading, candidates, measured, with_features
+from screenwise.recipes.settings import FitSettings
+from screenwise.run import Run, atomic_path, read_json, write_json
+from screenwise.screen import Screen
+
+
+def fit(
+    table: str, out: Path, settings: FitSettings, reading: Reading = Reading(), *, progress: Progress = silent
+) -> Outcome:
+    """Fit one model to one table and save it as a run.
+
+    With a split, the model learns from the training part only and is scored, beside the mean and the
+    nearest neighbours, on the held-out part; with ``split="none"`` it learns from everything.
+
+    Raises
+    ------
+    DataError
+        The table cannot be read, or `out` holds another run.
+    """
+    config = _model_config(settings)
+    data = measured(table, reading)
+    described = {
+        "settings": to_mapping(settings),
+        "columns": to_mapping(reading.columns),
+        "data": fingerprint(data.screen),
+    }
+    if _finished(out, described):
+        return Outcome({"run": str(out)}, notes=["This run is already fitted with these settings and data."])
+    fold = _fold(settings, data)
+    train = data.screen if fold is None else data.screen.where(fold.train)
+    run = Run(out, progress)
+    write_json(out / "config.json", described | {"source": data.source, "environment": environment()})
+    model = make_model(settings.model, config).fit(train, run=run, seed=settings.seed)
+    _write_inputs(out, data, train, reading)
+    scores = _held_out(model, data.screen, fold, settings.seed) if fold is not None else []
+    save_model(model, settings.model, run.model_folder)
+    evidence = _reason(model)
+    write_json(out / "metrics.json", {"held_out": scores, "reason": evidence})
+    write_json(out / "done.json", {"fitted": True})
+    from screenwise.recipes.reporting import run_card  # noqa: PLC0415
+
+    run_card(out)
+    return Outcome(_fit_facts(data, train, settings, evidence), scores, data.notes, _fit_files(out, data))
+
+
+def predict(
+    run: Path, table: str, out: Path, *, wide: bool = False, reading: Reading = Reading(), progress: Progress = silent
+) -> Outcome:
+    """Predict every row of a table, in its order, and write the table of predictions."""
+    model, tasks = open_run(run), run_tasks(run)
+    conditions = conditions_for(run, table, reading)
+    own = own_columns(conditions)
+    written = write_predictions(model, conditions, own, tasks, out, wide=wide, progress=progress)
+    missing = int((conditions.get("note", pd.Series([""] * len(conditions))) != "").sum())
+    facts = {"rows": len(conditions), "tasks": len(tasks), "rows without prediction": missing}
+    inside = written["in_domain"].mean() if len(written) else 0.0
+    return Outcome(facts | {"share in domain": float(inside)}, files={"predictions": str(out)})
+
+
+def evaluate(run: Path, table: str, out: Path, reading: Reading = Reading(), *, progress: Progress = silent) -> Outcome:
+    """Score a run on measured rows that it has not seen; rows it has seen are left out and counted."""
+    model, tasks = open_run(run), run_tasks(run)
+    data = measured(table, replace(reading, columns=_columns_of(run, table, reading.columns)))
+    screen = Screen(_with_run_features(run, data.screen.conditions), data.screen.tasks, data.screen.targets)
+    known = [name for name in screen.task_names if name in tasks]
+    if not known:
+        message = (
+            f"{table} has the tasks {', '.join(screen.task_names)}; the run knows {', '.join(tasks)}. Rename them."
+        )
+        raise DataError(message)
+    seen = np.isin(screen.conditions["condition_id"], pd.read_parquet(run / "training.parquet")["condition_id"])
+    if seen.all():
+        message = f"Every row of {table} was used to fit {run}; give rows that the model has not seen."
+        raise DataError(message)
+    screen = screen.take_tasks([screen.task_index(name) for name in known]).take(~seen)
+    prediction = model.predict(screen.conditions)
+    progress("Predicting rows", len(screen), len(screen))
+    cells, columns = screen.targets.cells(), np.array([tasks.index(name) for name in known])
+    mean = prediction.mean[cells.row, columns[cells.task]]
+    std = None if prediction.std is None else prediction.std[cells.row, columns[cells.task]]
+    scores = score_cells(screen, mean, std)
+    table_out = _cell_table(screen, mean, std)
+    for name, frame in {"scores.csv": scores, "predictions.csv": table_out}.items():
+        with atomic_path(out / name) as draft:
+            frame.to_csv(draft, index=False)
+    from screenwise.recipes.reporting import evaluation_report  # noqa: PLC0415
+
+    evaluation_report(out, run)
+    facts = {"rows": len(screen), "rows left out because the run was fitted on them": int(seen.sum())}
+    files = {"scores": str(out / "scores.csv"), "report": str(out / "report.html")}
+    return Outcome(facts, short_scores(scores), data.notes, files)
+
+
+def short_scores(scores: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the mean over tasks of each metric, as rows."""
+    mean = scores.groupby("metric", sort=False)["value"].agg(["mean", "count"])
+    return [
+        {"metric": str(metric), "mean over tasks": float(row["mean"]), "tasks": int(row["count"])}
+        for metric, row in mean.iterrows()
+    ]
+
+
+def open_run(run: Path) -> Any:
+    """Return the fitted model of a run."""
+    if not (run / "done.json").exists():
+        message = f"{run} is not the folder of a finished fit; run `screenwise fit TABLE --out {run}` first."
+        raise ModelError(message)
+    return load_model(run / "model")
+
+
+def run_tasks(run: Path) -> list[str]:
+    """Return the names of a run's tasks, in the order of its predictions."""
+    return [str(name) for name in pd.read_parquet(run / "tasks.parquet")["name"]]
+
+
+def conditions_for(run: Path, table: str, reading: Reading) -> pd.DataFrame:
+    """Read conditions for a fitted run: its columns and features unless the user names others."""
+    columns = _columns_of(run, table, reading.columns)
+    return _with_run_features(run, candidates(table, replace(reading, columns=columns)))
+
+
+def _columns_of(run: Path, table: str, given: Columns) -> Columns:
+    """What the user says now wins; then what was said at the fit, where the table has it."""
+    before = from_mapping(Columns, read_json(run / "config.json")["columns"])
+    if not Path(table).is_file():
+        return given
+    there = set(read_table(Path(table)).columns)
+    keep = {
+        name: value
+        for name, value in vars(before).items()
+        if getattr(given, name) is None and isinstance(value, str) and value in there
+    }
+    return replace(given, **keep)
+
+
+def _with_run_features(run: Path, conditions: pd.DataFrame) -> pd.DataFrame:
+    path = run / "features.parquet"
+    joined = any(str(name).startswith("feature:") for name in conditions.columns)
+    return conditions if joined or not path.exists() else with_features(conditions, path)
+
+
+def own_columns(conditions: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns that a prediction table repeats: the user's id and SMILES, and `condition_id`."""
+    moved = {given: name for name, given in conditions.attrs.get("as_given", {}).items()}
+    own = {name: conditions[moved.get(name, name)] for name in conditions.attrs.get("own", [])}
+    return pd.DataFrame({**own, "condition_id": conditions["condition_id"]})
+
+
+def fingerprint(screen: Screen) -> str:
+    """Return 16 hexadecimal digits of what was measured, whatever the order of the file."""
+    cells = screen.targets.cells()
+    frame = pd.DataFrame(
+        {
+            "condition": screen.conditions["condition_id"].to_numpy()[cells.row],
+            "task": np.asarray(screen.task_names, object)[cells.task],
+            "value": cells.value,
+            "relation": cells.relation,
+        }
+    )
+    words = np.sort(pd.util.hash_pandas_object(frame, index=False).to_numpy())
+    return hashlib.sha256(words.tobytes()).hexdigest()[:16]
+
+
+def environment() -> dict[str, str]:
+    """Return the versions a result depends on."""
+    names = ("screenwise", "numpy", "scipy", "pandas", "scikit-learn", "torch", "rdkit")
+    return {"python": platform.python_version()} | {name: version(name) for name in names}
+
+
+def _model_config(settings: FitSettings) -> Any:
+    return from_mapping(model_class(settings.model).Config, _typed(settings.settings), f"settings of {settings.model}")
+
+
+def _typed(settings: dict[str, Any]) -> dict[str, Any]:
+    """The command line gives text; TOML's own reading of it gives numbers, booleans and lists."""
+    import tomllib  # noqa: PLC0415
+
+    def value(text: Any) -> Any:
+        if not isinstance(text, str):
+            return text
+        try:
+            return tomllib.loads(f"x = {text}")["x"]
+        except tomllib.TOMLDecodeError:
+            return text
+
+    return {name.replace("-", "_"): value(text) for name, text in settings.items()}
+
+
+def _finished(out: Path, described: dict[str, Any]) -> bool:
+    """Whether `out` holds this very fit; another one there is an error, an unfinished one goes on."""
+    if out.is_file():
+        message = f"{out} is a file; --out wants a folder."
+        raise DataError(message)
+    if not (out / "config.json").exists():
+        if out.exists() and any(out.iterdir()):
+            message = f"{out} is not empty and holds no run; choose another folder."
+            raise DataError(message)
+        return False
+    before = read_json(out / "config.json")
+    if any(before.get(name) != value for name, value in described.items()):
+        message = f"{out} holds a run with other settings or data; choose another folder or delete it."
+        raise DataError(message)
+    return (out / "done.json").exists()
+
+
+def _fold(settings: FitSettings, data: Measured) -> Fold | None:
+    if settings.split == "none":
+        return None
+    return make_folds(settings.split, data.screen, seed=settings.seed, cells=data.cells)[0]
+
+
+def _held_out(model: Any, screen: Screen, fold: Fold, seed: int) -> list[dict[str, Any]]:
+    """Score the model, the mean and the neighbours on the held-out cells; mean over tasks."""
+    test, train = screen.where(fold.test), screen.where(fold.train)
+    cells, rows = test.targets.cells(), []
+    for name, one in {"this model": model, "neighbours": None, "mean": None}.items():
+        fitted = one if one is not None else make_model(name).fit(train, seed=seed)
+        prediction = fitted.predict(test.conditions)
+        std = None if prediction.std is None else prediction.std[cells.row, cells.task]
+        scores = score_cells(test, prediction.mean[cells.row, cells.task], std)
+        rows.append({"model": name, **{row["metric"]: row["mean over tasks"] for row in short_scores(scores)}})
+    return rows
+
+
+def _write_inputs(out: Path, data: Measured, train: Screen, reading: Reading) -> None:
+    learnt = np.unique(train.targets.cells().row)
+    frames = {
+        "tasks.parquet": data.screen.tasks,
+        "training.parquet": data.screen.conditions.iloc[learnt][["condition_id"]],
+        "rejected.parquet": data.rejected.astype(str),
+    }
+    if reading.features is not None:
+        frames["features.parquet"] = read_table(reading.features)
+    for name, frame in frames.items():
+        with atomic_path(out / name) as draft:
+            frame.to_parquet(draft, index=False)
+    with atomic_path(out / "rejected.csv") as draft:
+        data.rejected.to_csv(draft, index=False)
+
+
+def _reason(model: Any) -> str:
+    return str(getattr(model, "reason_", ""))
+
+
+def _fit_facts(data: Measured, train: Screen, settings: FitSettings, reason: str) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "read": f"{len(data.screen)} conditions, {len(data.screen.tasks)} tasks, {len(data.screen.targets.cells())} values",
+        "learnt from": f"{len(train.targets.cells())} values",
+        "model": settings.model,
+    }
+    if reason:
+        facts["chosen because"] = reason
+    if len(data.rejected):
+        facts["rows left out"] = len(data.rejected)
+        facts |= {f"  {why}": int(count) for why, count in data.rejected["reason"].value_counts().head(12).items()}
+    return facts
+
+
+def _fit_files(out: Path, data: Measured) -> dict[str, str]:
+    files = {"run": str(out), "card": str(out / "card.md")}
+    return files | ({"rows left out, with reasons": str(out / "rejected.csv")} if len(data.rejected) else {})
+
+
+def _cell_table(screen: Screen, mean: Any, std: Any) -> pd.DataFrame:
+    cells = screen.targets.cells()
+    table = screen.conditions.iloc[cells.row][["condition_id"]].reset_index(drop=True)
+    table["task"] = np.asarray(screen.task_names, object)[cells.task]
+    table["value"], table["mean"] = cells.value, mean
+    table["std"] = np.nan if std is None else std
+    return table

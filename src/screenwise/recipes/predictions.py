@@ -1,0 +1,87 @@
+"""The table of predictions: the user's own columns, then what the model says."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from screenwise.data.table import write_table
+from screenwise.prediction import Prediction
+from screenwise.protocols import Model
+from screenwise.recipes.outcome import Progress
+
+CHUNK_ROWS = 20_000
+"""Conditions predicted at a time, so that memory does not grow with the table."""
+
+
+def predict_chunks(model: Model, conditions: pd.DataFrame, progress: Progress) -> Iterator[tuple[int, Prediction]]:
+    """Yield (first row, prediction) for blocks of conditions."""
+    for first in range(0, max(len(conditions), 1), CHUNK_ROWS):
+        block = conditions.iloc[first : first + CHUNK_ROWS].reset_index(drop=True)
+        yield first, model.predict(block)
+        progress("Predicting rows", min(first + CHUNK_ROWS, len(conditions)), len(conditions))
+
+
+def long_table(own: pd.DataFrame, prediction: Prediction, tasks: list[str]) -> pd.DataFrame:
+    """Return one row per condition and task: own columns, task, mean, std, lower, upper, in_domain, note."""
+    n, t = prediction.mean.shape
+    lower, upper = prediction.interval()
+    table = own.loc[own.index.repeat(t)].reset_index(drop=True)
+    table["task"] = np.tile(np.asarray(tasks, object), n)
+    std = prediction.std if prediction.std is not None else np.full((n, t), np.nan, np.float32)
+    for name, values in {"mean": prediction.mean, "std": std, "lower": lower, "upper": upper}.items():
+        table[name] = values.ravel()
+    table["in_domain"] = _in_domain(prediction).ravel()
+    table["note"] = np.repeat(_notes(prediction), t)
+    return table
+
+
+def wide_table(own: pd.DataFrame, prediction: Prediction, tasks: list[str]) -> pd.DataFrame:
+    """Return one row per condition: own columns, TASK, TASK_std, TASK_lower, TASK_upper, in_domain, note."""
+    lower, upper = prediction.interval()
+    columns: dict[str, object] = {}
+    for place, task in enumerate(tasks):
+        columns[task] = prediction.mean[:, place]
+        if prediction.std is not None:
+            columns[f"{task}_std"] = prediction.std[:, place]
+            columns[f"{task}_lower"], columns[f"{task}_upper"] = lower[:, place], upper[:, place]
+    columns["in_domain"] = _in_domain(prediction).all(axis=1)
+    columns["note"] = _notes(prediction)
+    return pd.concat([own.reset_index(drop=True), pd.DataFrame(columns)], axis=1)
+
+
+def _in_domain(prediction: Prediction) -> np.ndarray:
+    """(n, t) booleans; a row without prediction is outside."""
+    known = np.isfinite(prediction.mean)
+    if prediction.in_domain is None:
+        return known
+    inside = prediction.in_domain
+    return known & (inside if inside.ndim == 2 else inside[:, None])  # noqa: PLR2004
+
+
+def _notes(prediction: Prediction) -> np.ndarray:
+    if prediction.note is None:
+        return np.full(len(prediction.mean), "", object)
+    return prediction.note
+
+
+def write_predictions(
+    model: Model,
+    conditions: pd.DataFrame,
+    own: pd.DataFrame,
+    tasks: list[str],
+    out: Path,
+    *,
+    wide: bool,
+    progress: Progress,
+) -> pd.DataFrame:
+    """Predict all conditions and write the table; returns it."""
+    shape = wide_table if wide else long_table
+    parts = []
+    for first, prediction in predict_chunks(model, conditions, progress):
+        block = own.iloc[first : first + len(prediction.mean)].reset_index(drop=True)
+        parts.append(shape(block, prediction, tasks))
+    table = pd.concat(parts, ignore_index=True)
+    write_table(table, out)
+    return table

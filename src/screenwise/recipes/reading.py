@@ -1,0 +1,74 @@
+"""From a file's name or a dataset's name to a screen or a pool, with features joined."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from screenwise.data.assay import read_assay, read_conditions, read_table
+from screenwise.data.columns import Columns
+from screenwise.data.datasets import DATASETS, load_dataset
+from screenwise.errors import DataError
+from screenwise.represent.features import join_features
+from screenwise.screen import Screen
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How to read a user's table."""
+
+    columns: Columns = Columns()
+    features: Path | None = None
+    """Table of numbers per entity, joined on its id."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A screen as read, with what was left out and why."""
+
+    screen: Screen
+    cells: pd.DataFrame
+    """Further columns of the measured cells, in the order of ``screen.targets.cells()``."""
+    rejected: pd.DataFrame
+    """row, column, value, reason."""
+    notes: list[str] = field(default_factory=list)
+    source: str = ""
+
+
+def measured(table: str, reading: Reading) -> Measured:
+    """Read measurements from a file, or a dataset by its name."""
+    if table in DATASETS and not Path(table).exists():
+        dataset = load_dataset(table)
+        nothing = pd.DataFrame(columns=["row", "column", "value", "reason"])
+        read = Measured(dataset.screen, dataset.cells, nothing, [], f"dataset {table}")
+    else:
+        assay = read_assay(Path(table), reading.columns)
+        read = Measured(assay.screen, assay.cells, assay.rejected, list(assay.notes), table)
+    if len(read.screen) < 2:  # noqa: PLR2004
+        message = f"{table} has measurements of {len(read.screen)} condition; nothing can be learnt from fewer than 2."
+        raise DataError(message)
+    if reading.features is None:
+        return read
+    screen = Screen(with_features(read.screen.conditions, reading.features), read.screen.tasks, read.screen.targets)
+    return Measured(screen, read.cells, read.rejected, read.notes, read.source)
+
+
+def candidates(pool: str, reading: Reading) -> pd.DataFrame:
+    """Read conditions to predict or to choose from: every row of the file, in its order."""
+    if pool in DATASETS and not Path(pool).exists():
+        conditions = load_dataset(pool).screen.conditions.assign(note="")
+    else:
+        conditions = read_conditions(Path(pool), reading.columns)
+    return conditions if reading.features is None else with_features(conditions, reading.features)
+
+
+def with_features(conditions: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Join a table of numbers onto conditions, by the entity that both name."""
+    features = read_table(path)
+    key = next((name for name in ("gene", "variant", "sequence", "compound", "entity") if name in conditions), None)
+    if key is None:
+        message = (
+            f"{path} gives numbers per entity, but the table names no gene, variant, compound or entity to join on."
+        )
+        raise DataError(message)
+    return join_features(conditions, features, key)
