@@ -1,0 +1,203 @@
+"""The Gaussian process of the design loop: kernels of a whole pool, fitted to what is measured of it.
+
+The kernels take their statistics (scales, rarities) from the pool, which is known before anything is
+measured, and stay the same in all rounds. Of a pool that answers again and again (a replay), all
+similarities can be kept, so that a round costs a factorisation and no more.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from screenwise.errors import ModelError
+from screenwise.protocols import Posterior
+from screenwise.rng import stream
+
+if TYPE_CHECKING:
+    from screenwise.models.gp_kernels import TrainingKernels
+    from screenwise.models.gp_posterior import Factor
+    from screenwise.models.gp_task import TaskFit
+
+KEPT_BYTES = 2**30
+"""Similarities of a pool with itself are kept up to this size."""
+CHUNK = 16_384
+"""Candidates asked about at a time."""
+PRIOR_WEIGHT, PRIOR_NOISE = 0.5, 0.5
+"""Prior medians of the kernels' sum and of the noise, in units of the scaled target's variance."""
+OFFSET = 0.1
+"""Prior variance of the unknown mean."""
+EVALUATIONS = 25
+"""Most evaluations of the marginal likelihood in one round."""
+MOST_ROWS = 20_000
+"""Measured rows beyond which an exact process does not fit in memory."""
+
+
+@dataclass(frozen=True)
+class PoolKernels:
+    """A pool's kernels and features."""
+
+    conditions: pd.DataFrame
+    """(n,)"""
+    training: "TrainingKernels"
+    """Over the q readable conditions."""
+    place: NDArray[np.int64]
+    """(n,) position among the readable ones; -1 = cannot be read."""
+    note: NDArray[Any]
+    """(n,) why not; empty where readable."""
+
+    def rows(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        """Return the positions of condition ids among the readable conditions; -1 = not there."""
+        index = pd.Index(self.conditions["condition_id"].astype(str))
+        found = index.get_indexer(pd.Index([str(one) for one in ids]))
+        return np.where(found < 0, -1, self.place[found])
+
+
+@dataclass(frozen=True)
+class _Positions:
+    """In place of features: where a condition stands."""
+
+    def transform(self, conditions: pd.DataFrame) -> NDArray[np.int64]:
+        return np.arange(len(conditions))[:, None]
+
+
+@dataclass(frozen=True)
+class _Table:
+    """In place of a similarity: a table of all of them."""
+
+    values: NDArray[np.float32]
+
+    def __call__(self, a: NDArray[np.int64], b: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
+        return self.values[a[:, 0][:, None], (a if b is None else b)[:, 0]]
+
+    def diagonal(self, a: NDArray[np.int64]) -> NDArray[np.float32]:
+        return self.values[a[:, 0], a[:, 0]]
+
+
+def prepare_pool(pool: pd.DataFrame, *, keep: bool = False) -> PoolKernels:
+    """Return the kernels of a pool, fitted to it.
+
+    Parameters
+    ----------
+    pool
+        (n,) conditions with `condition_id`.
+    keep
+        Keep all similarities, up to a gigabyte: for a pool that answers many rounds.
+    """
+    from screenwise.models.gp_kernels import TrainingKernels, readable_features, training_kernels  # noqa: PLC0415
+    from screenwise.represent.kernels import Kernel, default_kernels  # noqa: PLC0415
+
+    kernels = default_kernels(pool)
+    features, readable, note = readable_features(kernels, pool)
+    scale = training_kernels(kernels, pool[readable] if not readable.all() else pool).scale
+    count = int(readable.sum())
+    if count == 0:
+        message = f"None of the {len(pool)} conditions of the pool can be read ({note[0]}); check its structures."
+        raise ModelError(message)
+    if keep and 4 * len(kernels) * count**2 <= KEPT_BYTES:
+        with threadpool_limits(1, user_api="blas"):
+            tables = [kernel.gram(one) for kernel, one in zip(kernels, features, strict=True)]
+        places = np.arange(count)[:, None]
+        kernels = tuple(
+            Kernel(kernel.name, _Positions(), _Table(table)) for kernel, table in zip(kernels, tables, strict=True)
+        )
+        features = tuple(places for _ in kernels)
+    place = np.where(readable, np.cumsum(readable) - 1, -1)
+    return PoolKernels(pool, TrainingKernels(tuple(kernels), tuple(features), scale), place, note)
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """A Gaussian process fitted to the measured conditions of a pool."""
+
+    pool: PoolKernels
+    fit: "TaskFit"
+    factor: "Factor"
+
+    def moments(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return mean and latent variance, (r,) each, of readable conditions, chunk by chunk."""
+        mean, variance = np.empty(len(rows)), np.empty(len(rows))
+        for first in range(0, len(rows), CHUNK):
+            part = slice(first, first + CHUNK)
+            found = self.posterior(rows[part])
+            mean[part], variance[part] = found.mean, found.variance
+        return mean, variance
+
+    def posterior(self, rows: NDArray[np.int64]) -> Posterior:
+        """Return the joint posterior of readable conditions."""
+        from screenwise.models.gp_task import task_posterior  # noqa: PLC0415
+
+        features = self.pool.training.take(rows)
+        with threadpool_limits(1, user_api="blas"):
+            return task_posterior(self.pool.training, self.fit, self.factor, features, OFFSET)
+
+    def in_domain(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return whether conditions are near enough to measured ones to believe their predictions."""
+        from screenwise.models.gp_task import predict_task  # noqa: PLC0415
+
+        training, weights = self.pool.training, self.fit.weights.kernel
+        features = training.take(rows)
+        with threadpool_limits(1, user_api="blas"):
+            cross = training.cross(features, self.fit.rows, weights)
+            return predict_task(self.fit, self.factor, cross, training.own(features, weights), OFFSET).in_domain
+
+    def evidence(self) -> dict[str, Any]:
+        """Return what the measured rows say of the fit: rows, leave-one-out, noise, weights."""
+        from screenwise.models.gp_task import task_evidence  # noqa: PLC0415
+
+        names = [kernel.name for kernel in self.pool.training.kernels]
+        held = (self.fit.mean + self.fit.sd * self.fit.held_mean).astype(np.float32)
+        return task_evidence(self.fit, names, held)
+
+
+@dataclass(frozen=True)
+class SurrogateSettings:
+    """How the weights of the kernels are learned."""
+
+    rows_for_weights: int = 400
+    """Random measured rows on which the marginal likelihood is computed; all rows predict."""
+    prior_sd: float = 2.0
+    """Prior standard deviation of the logarithm of each weight and of the noise."""
+
+
+def fit_surrogate(
+    pool: PoolKernels,
+    rows: NDArray[np.int64],
+    target: NDArray[np.float64],
+    settings: SurrogateSettings,
+    seed: int,
+) -> Surrogate:
+    """Fit the process to readable conditions of the pool.
+
+    Parameters
+    ----------
+    pool
+        Kernels of the pool.
+    rows
+        (m,) positions among its readable conditions.
+    target
+        (m,) numbers to learn, of mean about 0 and variance about 1.
+    settings
+        How weights are learned.
+    seed
+        Chooses the rows that learn the weights.
+    """
+    from screenwise.models.gp_task import TaskData, TaskSettings, fit_task  # noqa: PLC0415
+    from screenwise.models.gp_weights import Prior  # noqa: PLC0415
+
+    if len(rows) > MOST_ROWS:
+        message = (
+            f"{len(rows)} measured conditions are more than an exact Gaussian process holds ({MOST_ROWS}). "
+            "Choose another model for the campaign, such as multitask."
+        )
+        raise ModelError(message)
+    prior = Prior(PRIOR_WEIGHT, PRIOR_NOISE, settings.prior_sd, OFFSET)
+    how = TaskSettings(prior, settings.rows_for_weights, (EVALUATIONS, 0), conformal=False, domain_quantile=0.05)
+    with threadpool_limits(1, user_api="blas"):
+        data = TaskData(rows, target, np.ones(len(rows)), None, 1.0)
+        fit, factor = fit_task(pool.training, data, how, stream(seed, "weights"))
+    return Surrogate(pool, fit, factor)
