@@ -11,7 +11,7 @@ from screenwise.run import read_json, write_json
 MODELS: dict[str, str] = {
     "mean": "screenwise.models.baseline:Mean",
     "neighbours": "screenwise.models.baseline:Neighbours",
-    "ridge": "screenwise.models.baseline:Ridge",
+    "ridge": "screenwise.models.ridge:Ridge",
     "forest": "screenwise.models.adapter:Forest",
     "svr": "screenwise.models.adapter:SupportVector",
     "gp": "screenwise.models.gp:GaussianProcess",

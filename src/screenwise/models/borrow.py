@@ -9,6 +9,7 @@ nobody measured anywhere nothing changes.
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
@@ -140,3 +141,51 @@ def _solve(
         shift[asked] = np.einsum("gs,gs->g", weight, u)
         factor[asked] = np.sqrt(np.clip(1.0 - np.einsum("gs,gs->g", weight, to_task), EIGENVALUE_FLOOR, 1.0))
     return shift, factor
+
+
+@dataclass(frozen=True)
+class Borrowing:
+    """What was measured of whom, ready to correct predictions of the same conditions."""
+
+    ids: NDArray[np.str_]
+    """(k,) distinct condition ids."""
+    residuals: Residuals
+    """Of those k conditions."""
+    correlation: NDArray[np.float64]
+    """(t, t)"""
+
+    def codes(self, ids: NDArray[np.str_]) -> NDArray[np.int64]:
+        """Return (n,) positions of conditions among the known ones, -1 = never measured."""
+        return np.asarray(pd.Index(self.ids).get_indexer(pd.Index(ids)), np.int64)
+
+    def measured(self, code: NDArray[np.int64], task: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return (m,) whether the cell itself was measured."""
+        tasks = len(self.correlation)
+        row = np.repeat(np.arange(len(self.ids)), np.diff(self.residuals.start))
+        return np.isin(code * tasks + task, row * tasks + self.residuals.task) & (code >= 0)
+
+    def correct(
+        self, code: NDArray[np.int64], task: NDArray[np.int64], mean: NDArray[np.float64], std: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return corrected mean and std, (m,) each, of predictions that did not see the cell itself."""
+        shift, factor = borrow(self.residuals, self.correlation, code, task)
+        return mean + shift * std, std * factor
+
+
+def learn_borrowing(
+    ids: NDArray[np.str_], row: NDArray[np.int64], task: NDArray[np.int64], score: NDArray[np.float64], tasks: int
+) -> Borrowing:
+    """Learn from held-out scores how the residuals of tasks go together.
+
+    Parameters
+    ----------
+    ids
+        (n,) condition ids; rows of one id are one condition.
+    row, task, score
+        (m,) row, task and standardised leave-one-out residual of each measured cell.
+    tasks
+        How many there are.
+    """
+    code, known = pd.factorize(ids)
+    residuals = group_residuals(code[row], task, score, len(known))
+    return Borrowing(np.asarray(known, str), residuals, residual_correlation(residuals, tasks))

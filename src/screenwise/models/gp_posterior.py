@@ -193,3 +193,18 @@ class TaskPosterior:
             block = self._columns(asked)  # (n, SHORTLIST)
             self._known |= {int(one): block[:, place] for place, one in enumerate(asked)}
         return self._known[candidate].astype(np.float64)
+
+    def spread(self, rows: NDArray[np.int64], size: int) -> "TaskPosterior":
+        """Return the posterior of a larger pool of `size`, in which only `rows` are known; NaN elsewhere."""
+        mean, variance = np.full(size, np.nan), np.full(size, np.nan)
+        mean[rows], variance[rows] = self.mean, self.variance
+        place = np.full(size, -1)
+        place[rows] = np.arange(len(rows))
+
+        def columns(asked: NDArray[np.int64]) -> NDArray[np.float32]:
+            out = np.full((size, len(asked)), np.nan, np.float32)
+            known = place[asked] >= 0
+            out[np.ix_(rows, known)] = self._columns(place[asked][known])
+            return out
+
+        return TaskPosterior(mean, variance, self.noise, columns)

@@ -7,15 +7,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, issparse
 
 from screenwise.errors import ModelError
 from screenwise.models.borrow import Borrowing, Residuals
+from screenwise.models.feature_store import pack_features, part_of, unpack_features
 from screenwise.models.gp_kernels import TrainingKernels
 from screenwise.models.gp_task import TaskFit
 from screenwise.models.gp_weights import Weights
 from screenwise.represent.kernels import kernel_from_state, kernel_state
-from screenwise.represent.pairs import Members, Parts
 from screenwise.run import atomic_path, read_json, write_json
 
 FORMAT = 1
@@ -85,11 +84,11 @@ def load_fitted(folder: Path) -> tuple[dict[str, Any], Fitted]:
         raise ModelError(message) from error
     places = range(len(head["kernels"]))
     training = TrainingKernels(
-        tuple(kernel_from_state(head["kernels"][place], _part(arrays, f"kernel{place}_")) for place in places),
-        tuple(unpack_features(_part(arrays, f"features{place}_")) for place in places),
+        tuple(kernel_from_state(head["kernels"][place], part_of(arrays, f"kernel{place}_")) for place in places),
+        tuple(unpack_features(part_of(arrays, f"features{place}_")) for place in places),
         arrays["scale"],
     )
-    fits = {int(task): _task(scalars, _part(arrays, f"task{task}_")) for task, scalars in head["fits"].items()}
+    fits = {int(task): _task(scalars, part_of(arrays, f"task{task}_")) for task, scalars in head["fits"].items()}
     borrowing = Borrowing(
         arrays["borrow_ids"],
         Residuals(**{field.name: arrays[f"residuals_{field.name}"] for field in fields(Residuals)}),
@@ -99,58 +98,8 @@ def load_fitted(folder: Path) -> tuple[dict[str, Any], Fitted]:
     return head["config"], Fitted(tasks, head["size"], arrays["rows"], arrays["ids"], training, fits, borrowing)
 
 
-def _part(arrays: dict[str, Any], prefix: str) -> dict[str, Any]:
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-
-
 def _task(scalars: dict[str, Any], arrays: dict[str, Any]) -> TaskFit:
     known: dict[str, Any] = {name: arrays[name] for name in _VECTORS}
     known |= {name: float(scalars[name]) for name in _SCALARS}
     learned = Weights(arrays["weights"], scalars["noise"], float(scalars["log_likelihood"]), int(scalars["rows"]))
     return TaskFit(weights=learned, **known)
-
-
-def pack_features(features: Any) -> dict[str, NDArray[Any]]:
-    """Return arrays that hold features, dense or sparse; 63-bit feature ids become places in a list of ids.
-
-    Examples
-    --------
-    >>> ids = csr_array((np.array([2.0], np.float32), np.array([2**62]), np.array([0, 1])), shape=(1, 2**63 - 1))
-    >>> packed = pack_features(ids)
-    >>> packed["place"].dtype, int(unpack_features(packed).indices[0]) == 2**62
-    (dtype('uint16'), True)
-    """
-    if isinstance(features, Parts):
-        packed = [pack_features(part) for part in features.parts]
-        return {f"part{place}_{name}": array for place, one in enumerate(packed) for name, array in one.items()}
-    if isinstance(features, Members):
-        inside = {f"member_{name}": array for name, array in pack_features(features.distinct).items()}
-        return inside | {"codes": features.codes}
-    if not issparse(features):
-        return {"dense": np.asarray(features)}
-    ids, place = np.unique(features.indices, return_inverse=True)
-    data = features.data
-    counts = data.astype(np.uint8)
-    return {
-        "ids": ids,
-        "place": place.astype(np.uint16 if len(ids) < 2**16 else np.int32),
-        # counts below 256 take a quarter of the room; back in their own type when read
-        "data": counts if np.array_equal(counts, data) else data,
-        "indptr": features.indptr,
-        "columns": np.array(features.shape[1], np.int64),
-        "type": np.array(data.dtype.str),
-    }
-
-
-def unpack_features(arrays: dict[str, NDArray[Any]]) -> Any:
-    """Return the features that `pack_features` packed."""
-    if "dense" in arrays:
-        return arrays["dense"]
-    if "codes" in arrays:
-        return Members(unpack_features(_part(arrays, "member_")), arrays["codes"])
-    if "ids" not in arrays:
-        size = len({name.partition("_")[0] for name in arrays})
-        return Parts(tuple(unpack_features(_part(arrays, f"part{place}_")) for place in range(size)))
-    indptr = arrays["indptr"]
-    parts = (arrays["data"].astype(str(arrays["type"])), arrays["ids"][arrays["place"]], indptr)
-    return csr_array(parts, shape=(len(indptr) - 1, int(arrays["columns"])))

@@ -1,0 +1,208 @@
+"""The model of `--model auto`: chosen by what the training rows themselves say, and telling why."""
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from screenwise.config import from_mapping, to_mapping
+from screenwise.errors import ModelError
+from screenwise.models.baseline import Mean
+from screenwise.models.gp import GaussianProcess, GaussianProcessConfig
+from screenwise.models.measured import HeldOut
+from screenwise.models.ridge import Ridge
+from screenwise.prediction import Prediction
+from screenwise.protocols import Model, Posterior
+from screenwise.run import Run, read_json, write_json
+from screenwise.screen import Screen
+
+CANDIDATES = ("gp", "ridge", "mean", "multitask")
+"""What is chosen from: by leave-one-out error among the first three, the last where the first does not fit."""
+
+
+@dataclass(frozen=True)
+class AutoConfig:
+    """Settings of the choice."""
+
+    process: GaussianProcessConfig = GaussianProcessConfig()  # noqa: RUF009 - frozen: one default serves all
+    """Settings of the Gaussian process."""
+    most_rows: int = 20_000
+    """A task with more measured rows goes to the network: an exact process needs their square in memory."""
+    most_work: float = 2e13
+    """Sum over tasks of rows cubed beyond which the network is taken: about ten minutes of one core."""
+    compared_tasks: int = 8
+    """Tasks, spread evenly over their sizes, on which ridge and mean are compared with the process."""
+    margin: float = 0.02
+    """A simpler model is taken when its leave-one-out error is smaller by this share."""
+
+
+class Auto:
+    """The Gaussian process, unless its leave-one-out error or the size of the screen speaks against it.
+
+    After `fit`: ``choice_`` (a name of `screenwise.models.MODELS`), ``reason_`` (a sentence),
+    ``evidence_`` (table: model, task, rows, loo_rmse, relative = loo_rmse over that of the mean).
+
+    Examples
+    --------
+    >>> from screenwise.screen import make_screen
+    >>> x = np.linspace(0, 6, 40)
+    >>> conditions = pd.DataFrame({"gene": [f"G{i}" for i in range(40)], "feature:x": x})
+    >>> Auto().fit(make_screen(conditions, np.sin(x)[:, None], ["growth"])).choice_
+    'gp'
+    """
+
+    Config = AutoConfig
+
+    def __init__(self, config: AutoConfig | None = None) -> None:
+        self.config = config or AutoConfig()
+
+    def fit(self, screen: Screen, *, valid: Screen | None = None, run: Run | None = None, seed: int = 0) -> Self:
+        """Fit the Gaussian process, compare, and keep the model with the better evidence."""
+        counts = np.bincount(screen.targets.cells().task, minlength=screen.targets.shape[1])
+        too_much = self._too_much(screen, counts)
+        if too_much:
+            from screenwise.models import make_model  # noqa: PLC0415 - the network brings torch
+
+            self.choice_, self.reason_ = "multitask", too_much
+            self.evidence_ = pd.DataFrame(columns=["model", "task", "rows", "loo_rmse", "relative"])
+            self.model_: Any = make_model("multitask").fit(screen, valid=valid, run=run, seed=seed)
+            return self
+        process = GaussianProcess(self.config.process).fit(screen, run=run, seed=seed)
+        measured = np.flatnonzero(counts)
+        order = measured[np.argsort(counts[measured], kind="stable")]
+        places = np.linspace(0, len(order) - 1, min(len(order), self.config.compared_tasks)).round().astype(int)
+        part = screen.take_tasks(np.sort(order[places]))
+        simple: dict[str, Any] = {
+            "ridge": Ridge().fit(part, seed=seed),
+            "mean": Mean().fit(part, seed=seed),
+        }
+        held = {"gp": process.leave_one_out()[0][:, np.sort(order[places])]}
+        held |= {name: model.leave_one_out()[0] for name, model in simple.items()}
+        self.evidence_ = _compare(part, held)
+        self.choice_, self.reason_ = self._choose(part)
+        whole = len(places) == screen.targets.shape[1]
+        fitted = {"gp": process} | (simple if whole else {})
+        self.model_ = fitted.get(self.choice_) or {"ridge": Ridge, "mean": Mean}[self.choice_]().fit(screen, seed=seed)
+        if run is not None:
+            run.log(model=self.choice_, reason=self.reason_)
+        return self
+
+    def _too_much(self, screen: Screen, counts: NDArray[np.int64]) -> str:
+        """Return why the process does not fit this screen, empty where it does."""
+        largest = int(counts.argmax())
+        if counts[largest] > self.config.most_rows:
+            return (
+                f"multitask: task {screen.task_names[largest]} has {counts[largest]} measured rows, more than the "
+                f"{self.config.most_rows} that an exact Gaussian process holds."
+            )
+        if float((counts.astype(np.float64) ** 3).sum()) > self.config.most_work:
+            return (
+                f"multitask: exact Gaussian processes of {np.count_nonzero(counts)} tasks with {counts.sum()} "
+                "measured cells would take more than about ten minutes."
+            )
+        return ""
+
+    def _choose(self, part: Screen) -> tuple[str, str]:
+        relative = self.evidence_.groupby("model")["relative"].mean()
+        best = min((name for name in ("ridge", "mean")), key=lambda name: relative[name])
+        choice = best if relative[best] < (1 - self.config.margin) * relative["gp"] else "gp"
+        tasks = "1 task" if part.targets.shape[1] == 1 else f"{part.targets.shape[1]} tasks"
+        errors = ", ".join(f"{name} {relative[name]:.3f}" for name in ("gp", "ridge", "mean"))
+        reason = (
+            f"{choice}: leave-one-out error over that of the mean, on {tasks}: {errors}; "
+            f"a simpler model is taken when it is better by {self.config.margin:.0%}."
+        )
+        return choice, reason
+
+    def predict(self, conditions: pd.DataFrame) -> Prediction:
+        """Predict with the chosen model."""
+        return self._chosen().predict(conditions)
+
+    def predict_cells(
+        self, conditions: pd.DataFrame, row: NDArray[np.int64], task: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return mean and std, (m,) each, of some (condition, task) cells."""
+        chosen = self._chosen()
+        if hasattr(chosen, "predict_cells"):
+            return chosen.predict_cells(conditions, row, task)
+        asked, place = np.unique(row, return_inverse=True)
+        prediction = chosen.predict(conditions.iloc[asked])
+        mean = prediction.mean[place, task]
+        return mean, np.full_like(mean, np.nan) if prediction.std is None else prediction.std[place, task]
+
+    def leave_one_out(self) -> HeldOut:
+        """Return mean and std, (n, t) each, of the training cells; NaN where not measured."""
+        return self._able("leave_one_out").leave_one_out()
+
+    def posterior(self, conditions: pd.DataFrame, task: int = 0) -> Posterior:
+        """Return the joint posterior of one task over a pool, where the chosen model knows it."""
+        return self._able("posterior").posterior(conditions, task)
+
+    def evidence(self) -> dict[str, list[Any]]:
+        """Return what the chosen model says of its training rows, per task."""
+        return self._able("evidence").evidence()
+
+    def without_borrowing(self) -> "Auto":
+        """Return the same fitted model that knows nothing of a new condition from other tasks."""
+        other = copy.copy(self)
+        if self.choice_ == "gp":
+            other.model_ = self.model_.without_borrowing()
+        return other
+
+    def save(self, folder: Path) -> None:
+        """Write ``auto.json`` and the chosen model in ``chosen/``."""
+        folder = Path(folder)
+        self._chosen().save(folder / "chosen")
+        head = {"config": to_mapping(self.config), "choice": self.choice_, "reason": self.reason_}
+        write_json(folder / "auto.json", head | {"evidence": self.evidence_.to_dict("list")})
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote."""
+        from screenwise.models import model_class  # noqa: PLC0415 - a choice names its class
+
+        folder = Path(folder)
+        head = read_json(folder / "auto.json")
+        if head.get("choice") not in CANDIDATES:
+            message = f"{folder / 'auto.json'} names the choice {head.get('choice')!r}; it must be one of {CANDIDATES}."
+            raise ModelError(message)
+        model = cls(from_mapping(AutoConfig, head["config"], str(folder / "auto.json")))
+        model.choice_, model.reason_ = head["choice"], head["reason"]
+        model.evidence_ = pd.DataFrame(head["evidence"])
+        model.model_ = model_class(head["choice"]).load(folder / "chosen")
+        return model
+
+    def _chosen(self) -> Model:
+        if not hasattr(self, "model_"):
+            message = "This model is not fitted yet; call fit(screen) first."
+            raise ModelError(message)
+        return self.model_
+
+    def _able(self, ability: str) -> Any:
+        chosen = self._chosen()
+        if not hasattr(chosen, ability):
+            message = f"The chosen model {self.choice_} has no {ability}; fit --model gp where it is needed."
+            raise ModelError(message)
+        return chosen
+
+
+def _compare(screen: Screen, held: dict[str, NDArray[np.float32]]) -> pd.DataFrame:
+    """Return a row per model and task: leave-one-out RMSE, and relative to the mean's."""
+    truth = screen.targets.dense()
+    known = np.isfinite(truth)
+    rows = known.sum(axis=0)
+    error = {}
+    for name, mean in held.items():
+        squares = np.where(known & np.isfinite(mean), (mean - truth) ** 2, np.nan)
+        counted = np.isfinite(squares).sum(axis=0)
+        error[name] = np.sqrt(np.nansum(squares, axis=0, dtype=np.float64) / np.maximum(counted, 1))
+    base = np.where(error["mean"] > 0, error["mean"], 1.0)
+    tables = [
+        pd.DataFrame({"model": name, "task": screen.task_names, "rows": rows, "loo_rmse": one, "relative": one / base})
+        for name, one in error.items()
+    ]
+    return pd.concat(tables, ignore_index=True)
