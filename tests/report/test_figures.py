@@ -119,8 +119,8 @@ def test_replay_interval_is_students_over_seeds():
     table = pd.DataFrame({"policy": "p", "seed": [0, 1, 2], "measured": 32, "hit_fraction": [0.1, 0.2, 0.3]})
     figure = figures.replay_curves(table)
     band = figure.axes[0].collections[0].get_paths()[0].vertices[:, 1]
-    # Student's t, 2 degrees of freedom, 95 %: 2.920; standard error 0.1 / sqrt(3)
-    assert band.max() == pytest.approx(0.2 + 2.920 * 0.1 / 3**0.5, abs=1e-3)
+    # Student's t, 2 degrees of freedom, 97.5 %: 4.303; standard error 0.1 / sqrt(3)
+    assert band.max() == pytest.approx(0.2 + 4.303 * 0.1 / 3**0.5, abs=1e-3)
 
 
 def test_thin_bins_are_not_drawn_and_intervals_shrink_with_cells():

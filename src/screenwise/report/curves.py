@@ -21,7 +21,7 @@ from screenwise.report.ink import (
 
 
 def replay_curves(curves: pd.DataFrame, *, quantity: str = "hit_fraction", title: str = "") -> Figure:
-    """Draw what each policy found by the wells it used: mean and 90 % interval over seeds.
+    """Draw what each policy found by the wells it used: mean and 95 % interval over seeds.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def replay_curves(curves: pd.DataFrame, *, quantity: str = "hit_fraction", title
         panel.set(xlabel="wells measured", ylabel=words.get(quantity, quantity))
         if quantity != "best":
             panel.set_ylim(bottom=0)
-        note = f"mean and 90 % interval over {seeds} seeds" if seeds > 1 else "one seed"
+        note = f"mean and 95 % interval over {seeds} seeds" if seeds > 1 else "one seed"
         panel.set_title(f"{short(title, 32)}, {note}" if title else note, loc="left", fontweight="normal")
         legend_above(figure, panel)
     return figure
@@ -54,7 +54,7 @@ def replay_curves(curves: pd.DataFrame, *, quantity: str = "hit_fraction", title
 
 def _over_seeds(part: pd.DataFrame, quantity: str) -> pd.DataFrame:
     table = part.groupby("measured")[quantity].agg(["mean", "std", "count"])
-    half = student.ppf(0.95, np.maximum(table["count"] - 1, 1)) * table["std"] / np.sqrt(table["count"])
+    half = student.ppf(0.975, np.maximum(table["count"] - 1, 1)) * table["std"] / np.sqrt(table["count"])
     half = np.where(table["count"] > 1, half, 0.0)
     table["lower"], table["upper"] = table["mean"] - half, table["mean"] + half
     if quantity == "hit_fraction":
