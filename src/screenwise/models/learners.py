@@ -1,0 +1,206 @@
+"""Other libraries' estimators as learners of one task (or of all at once): fit on numbers, predict numbers."""
+
+import copy
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from screenwise.rng import derive_seed
+from screenwise.train.device import choose_device, seeded
+from screenwise.train.loop import Job, Training, train
+
+Numbers = NDArray[np.float32]
+Answer = tuple[NDArray[np.float64], NDArray[np.float64] | None]
+"""Mean and standard deviation; None = the learner does not know how sure it is."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a learner is given."""
+
+    x: Numbers
+    """(m, d) inputs."""
+    y: NDArray[np.float64]
+    """(m,) values of one task; (m, t) with NaN where not measured, for a joint learner."""
+    weight: NDArray[np.float64] | None = None
+    """(m,) weights of rows."""
+    classes: bool = False
+    """Whether the values are classes 0 and 1."""
+    task: str = ""
+    """Name of the task."""
+    seed: int = 0
+
+
+class Learner(Protocol):
+    """Fits one task at a time, or all together if `joint`."""
+
+    @property
+    def joint(self) -> bool:
+        """Whether all tasks are learned together."""
+        ...
+
+    def fit(self, lesson: Lesson) -> Any:
+        """Return what was learned."""
+        ...
+
+    def predict(self, learned: Any, x: Numbers) -> Answer:
+        """Return mean and std, (n,) each, or (n, t) of a joint learner."""
+        ...
+
+
+@dataclass(frozen=True)
+class Estimator:
+    """Any object with scikit-learn's ``fit`` and ``predict``; each task gets a fresh copy.
+
+    The standard deviation is that of ``predict(X, return_std=True)`` if there is one, else the spread
+    of ``estimators_``, else unknown. A classifier's mean is ``predict_proba`` of class 1.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import Ridge
+    >>> ridge = Estimator(Ridge(alpha=1e-6))
+    >>> x = np.arange(4, dtype=np.float32)[:, None]
+    >>> mean, std = ridge.predict(ridge.fit(Lesson(x, 2.0 * x[:, 0])), x)
+    >>> mean.round(3).tolist(), std
+    ([0.0, 2.0, 4.0, 6.0], None)
+    """
+
+    estimator: Any
+    joint: bool = False
+
+    def fit(self, lesson: Lesson) -> Any:
+        """Return a fitted copy, its random numbers seeded."""
+        from sklearn.base import clone, is_classifier  # noqa: PLC0415 - slow to import
+
+        known = hasattr(self.estimator, "get_params")
+        fresh = clone(self.estimator) if known else copy.deepcopy(self.estimator)
+        if known:
+            names = [name for name in fresh.get_params() if name.split("__")[-1] == "random_state"]
+            fresh.set_params(**{name: derive_seed(lesson.seed, name) % 2**32 for name in names})
+        y = lesson.y.astype(np.int64) if known and is_classifier(fresh) else lesson.y
+        if lesson.weight is None:
+            fresh.fit(lesson.x, y)
+        else:
+            fresh.fit(lesson.x, y, sample_weight=lesson.weight)
+        return fresh
+
+    def predict(self, learned: Any, x: Numbers) -> Answer:
+        """Return what the fitted copy says of (n, d) inputs."""
+        if hasattr(learned, "predict_proba"):
+            chances = np.asarray(learned.predict_proba(x), np.float64)
+            classes = list(learned.classes_)
+            return (chances[:, classes.index(1)] if 1 in classes else np.zeros(len(x))), None
+        if "return_std" in inspect.signature(learned.predict).parameters:
+            mean, std = learned.predict(x, return_std=True)
+            return _flat(mean), _flat(std)
+        mean = _flat(learned.predict(x))
+        members = getattr(learned, "estimators_", None)
+        if members is None or getattr(learned, "estimators_features_", None) is not None:
+            return mean, None
+        each = [member for member in np.ravel(np.asarray(members, dtype=object)) if hasattr(member, "predict")]
+        if len(each) < 2 or hasattr(learned, "learning_rate"):  # noqa: PLR2004 - members of boosting add up
+            return mean, None
+        return mean, np.stack([_flat(member.predict(x)) for member in each]).std(axis=0)
+
+
+@dataclass(frozen=True)
+class Functions:
+    """A pair of functions, as JAX and Keras programs have them.
+
+    Examples
+    --------
+    >>> line = Functions(lambda x, y, seed: np.linalg.lstsq(x, y)[0], lambda w, x: x @ w)
+    >>> x = np.arange(1, 4, dtype=np.float32)[:, None]
+    >>> line.predict(line.fit(Lesson(x, 2.0 * x[:, 0])), x)[0].round(3).tolist()
+    [2.0, 4.0, 6.0]
+    """
+
+    fit_function: Callable[[Numbers, NDArray[np.float64], int], Any]
+    """``fit(X (m, d), y (m,), seed) -> learned``, y (m, t) with NaN if `joint`."""
+    predict_function: Callable[[Any, Numbers], Any]
+    """``predict(learned, X (n, d)) -> (n,)``, or a pair of mean and standard deviation."""
+    joint: bool = False
+
+    def fit(self, lesson: Lesson) -> Any:
+        """Call the first function."""
+        return self.fit_function(lesson.x, lesson.y, lesson.seed)
+
+    def predict(self, learned: Any, x: Numbers) -> Answer:
+        """Call the second function."""
+        answer = self.predict_function(learned, x)
+        mean, std = answer if isinstance(answer, tuple) else (answer, None)
+        return self._shaped(mean), None if std is None else self._shaped(std)
+
+    def _shaped(self, array: Any) -> NDArray[np.float64]:
+        return np.asarray(array, np.float64) if self.joint else _flat(array)
+
+
+@dataclass(frozen=True)
+class TorchNetwork:
+    """A torch module over dense inputs, one output per task, trained by `screenwise.train.loop`.
+
+    Targets are standardised; the loss is the squared error of measured cells.
+
+    Examples
+    --------
+    >>> network = TorchNetwork(nn.Linear, Training(epochs=100, batch_size=4, learning_rate=0.05))
+    >>> x = np.linspace(-1, 1, 16, dtype=np.float32)[:, None]
+    >>> mean, _ = network.predict(network.fit(Lesson(x, 3.0 * x.astype(float))), x)
+    >>> bool(np.abs(mean - 3 * x).max() < 0.1)
+    True
+    """
+
+    build: Callable[[int, int], nn.Module]
+    """``build(d, t)`` returns a new module from (b, d) to (b, t)."""
+    training: Training = Training()  # noqa: RUF009 - frozen, so that one default serves all
+    device: str = "auto"
+    joint: bool = True
+
+    def fit(self, lesson: Lesson) -> Any:
+        """Build a module and train it on all tasks."""
+        device = choose_device(self.device)
+        measured = ~np.isnan(lesson.y)
+        count = np.maximum(measured.sum(axis=0), 1)
+        centre = np.where(measured, lesson.y, 0).sum(axis=0) / count
+        scale = np.sqrt(np.where(measured, (lesson.y - centre) ** 2, 0).sum(axis=0) / count)
+        scale = np.where(scale > 0, scale, 1.0)
+        x = torch.from_numpy(np.ascontiguousarray(lesson.x)).to(device)
+        y = torch.from_numpy(np.nan_to_num((lesson.y - centre) / scale).astype(np.float32)).to(device)
+        weight = measured if lesson.weight is None else measured * lesson.weight[:, None]
+        mask = torch.from_numpy(weight.astype(np.float32)).to(device)
+        with seeded(lesson.seed, torch.device("cpu")):
+            network = self.build(lesson.x.shape[1], lesson.y.shape[1]).to(device)
+
+        def loss(rows: NDArray[np.int64]) -> torch.Tensor:
+            some = torch.from_numpy(rows).to(device)
+            return ((network(x[some]) - y[some]).square() * mask[some]).sum() / len(rows)
+
+        train(Job(network, loss, rows=len(x)), self.training, seed=lesson.seed)
+        return network, centre, scale
+
+    def predict(self, learned: Any, x: Numbers) -> Answer:
+        """Return (n, t) outputs in the units of the tasks."""
+        network, centre, scale = learned
+        device = choose_device(self.device)
+        with torch.no_grad():
+            found = network(torch.from_numpy(np.ascontiguousarray(x)).to(device)).cpu().numpy()
+        return found * scale + centre, None
+
+
+def as_learner(thing: Any) -> Learner:
+    """Return a learner: what is one already, or an estimator with ``fit`` and ``predict``."""
+    if isinstance(thing, Functions | TorchNetwork | Estimator) or hasattr(thing, "joint"):
+        return thing
+    return Estimator(thing)
+
+
+def _flat(array: Any) -> NDArray[np.float64]:
+    """Estimators of one output answer (n,) or (n, 1)."""
+    found = np.asarray(array, np.float64)
+    return found.reshape(len(found)) if found.ndim > 1 and found.size == len(found) else found

@@ -1,0 +1,384 @@
+"""A sparse multi-task network: one trunk for all tasks, values and classes, bounds respected.
+
+The network that MELLODDY's SparseChem trains (Heyndrickx et al., J. Chem. Inf. Model. 64, 2331, 2024),
+on unfolded substructure counts: every measured cell of every task teaches one shared trunk. For screens
+of up to some 20,000 conditions the Gaussian process is better; this model takes millions.
+"""
+
+import hashlib
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from screenwise.config import from_mapping, to_mapping
+from screenwise.errors import ConfigError, ModelError
+from screenwise.models.inputs import InputRows, Inputs
+from screenwise.models.measured import missing_note
+from screenwise.models.multitask_network import CellTable, MultiTaskNetwork, batch_loss
+from screenwise.models.multitask_scale import Calibration, Scaling, calibrate, cell_table, learn_scaling
+from screenwise.prediction import Prediction
+from screenwise.represent.fingerprint import Fingerprint
+from screenwise.rng import derive_seed, stream
+from screenwise.run import Run
+from screenwise.screen import Screen
+from screenwise.train.checkpoint import read_checkpoint, write_checkpoint
+from screenwise.train.device import choose_device, seeded
+from screenwise.train.loop import Job, Training, train
+from screenwise.train.sparse import SparseBatch
+
+CHUNK = 4096
+"""Rows predicted at a time."""
+FEW_STEPS = 1500
+"""Small screens are gone through often enough for about so many steps."""
+HOLD_OUT_FROM = 20
+"""Fewer conditions than this are all needed to learn from."""
+
+
+@dataclass(frozen=True)
+class MultiTaskConfig:
+    """Settings of the multi-task network."""
+
+    radius: int = 3
+    """Bonds around an atom that a substructure reaches (3 = ECFP6)."""
+    chiral: bool = False
+    """Whether stereocentres make substructures different."""
+    minimum_count: int = 3
+    """Training compounds that a substructure must occur in to have weights of its own."""
+    hidden: tuple[int, ...] = (400, 400)
+    """Units of each hidden layer."""
+    dropout: float = 0.3
+    """Share of hidden units silenced in training."""
+    members: int = 1
+    """Networks that differ by their seed; their mean predicts, more than one give draws."""
+    epochs: int | None = None
+    """Passes over the training conditions; None = 12, and more for small screens."""
+    batch_size: int = 256
+    """Conditions of one step, at most an eighth of the screen."""
+    learning_rate: float = 2e-3
+    """Of Adam, at its highest."""
+    weight_decay: float = 0.0
+    """Decoupled decay of weight matrices."""
+    patience: int | None = None
+    """Stop after so many epochs without gain on held-out cells and keep the best; None = all epochs."""
+    held_out: float = 0.1
+    """Share of the conditions kept from training to learn how wide intervals must be; not with `valid`."""
+    censored_weight: float = 1.0
+    """Weight of a bound against that of an exact value."""
+    device: str = "auto"
+    """"auto" = an accelerator when there is one, else the CPU."""
+    precision: str = "float32"
+    """Of matrix products in training: "float32" or "bfloat16"."""
+    threads: int | None = None
+    """Threads in training; None = torch's own choice."""
+    checkpoint_seconds: float = 60.0
+    """Seconds between two checkpoints, when the fit has a run."""
+
+    def __post_init__(self) -> None:
+        if not self.hidden or min(self.hidden) < 1 or min(self.members, self.batch_size) < 1:
+            message = (
+                f"MultiTaskConfig: hidden {self.hidden}, members {self.members} and batch_size {self.batch_size} "
+                "must all be at least 1."
+            )
+            raise ConfigError(message)
+        if not (0 <= self.dropout < 1 and 0 <= self.held_out < 1):
+            message = f"MultiTaskConfig: dropout {self.dropout} and held_out {self.held_out} must be in [0, 1)."
+            raise ConfigError(message)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What `MultiTask.fit` learned."""
+
+    tasks: pd.DataFrame
+    """(t,) name, kind."""
+    inputs: Inputs
+    scaling: Scaling
+    calibration: Calibration
+    networks: tuple[MultiTaskNetwork, ...]
+
+
+class MultiTask:
+    """Ensemble of sparse multi-task networks (see the module).
+
+    A value's `std` joins the members' spread with the spread of held-out residuals of its task, scaled
+    so that ``mean +- 1.645 std`` holds 90 % of them; a probability's is that of a coin. A condition is in
+    the domain when the share of its substructures that training knew is not below what 95 % of the held-out
+    conditions have.
+
+    Examples
+    --------
+    >>> from screenwise.screen import make_screen
+    >>> x = np.linspace(-1, 1, 64)
+    >>> conditions = pd.DataFrame({"gene": [f"G{i}" for i in range(64)], "feature:x": x})
+    >>> screen = make_screen(conditions, np.stack([x, 1 - x], 1), ["growth", "death"])
+    >>> model = MultiTask(MultiTaskConfig(hidden=(32,), epochs=100, batch_size=8, dropout=0.0)).fit(screen)
+    >>> bool(np.abs(model.predict(conditions).mean[:, 0] - x).max() < 0.2)
+    True
+    """
+
+    Config = MultiTaskConfig
+
+    def __init__(self, config: MultiTaskConfig | None = None) -> None:
+        self.config = config or MultiTaskConfig()
+        self.fitted_: Fitted | None = None
+
+    def fit(self, screen: Screen, *, valid: Screen | None = None, run: Run | None = None, seed: int = 0) -> Self:
+        """Train the members one after another; with a `run`, a killed fit goes on where it was.
+
+        Parameters
+        ----------
+        screen
+            Measured conditions; only measured cells enter the loss.
+        valid
+            Conditions with the same tasks that stop the training early and calibrate; None = a share
+            of `screen` is held out.
+        run
+            Where metrics and checkpoints go.
+        seed
+            Decides first weights, dropout, the order of rows and what is held out.
+        """
+        inputs = Inputs(Fingerprint(radius=self.config.radius, chiral=self.config.chiral), logarithm=True)
+        rows, held = self._divide(screen, inputs, valid, seed)
+        screen_held = screen.take(held) if valid is None else valid
+        screen = screen.take(rows)
+        inputs = Inputs(inputs.fingerprint, self.config.minimum_count, logarithm=True).fit(screen.conditions)
+        scaling = learn_scaling(screen)
+        read, read_held = inputs.transform(screen.conditions), inputs.transform(screen_held.conditions)
+        table = cell_table(screen, read.x, scaling, self.config.censored_weight)
+        table_held = cell_table(screen_held.take(read_held.readable), read_held.x[read_held.readable], scaling, 1.0)
+        networks = [self._train_member(member, table, table_held, (run, seed)) for member in range(self.config.members)]
+        calibration = calibrate(networks, table_held, (read if len(table_held) == 0 else read_held).known)
+        tasks = screen.tasks[["name", "kind"]].reset_index(drop=True)
+        self.fitted_ = Fitted(tasks, inputs, scaling, calibration, tuple(networks))
+        if run is not None:
+            run.log(fit="calibration", factor=calibration.factor, temperature=calibration.temperature)
+        return self
+
+    def predict(self, conditions: pd.DataFrame) -> Prediction:
+        """Predict all tasks, in chunks; `draws` are the members, if there is more than one."""
+        fitted = self._state()
+        rows = fitted.inputs.transform(conditions)
+        shape = (len(conditions), len(fitted.tasks))
+        mean, std = np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
+        draws = np.full((self.config.members, *shape), np.nan, np.float32) if self.config.members > 1 else None
+        every = np.arange(shape[1])
+        for part in _chunks(rows.readable):
+            members = self._members(rows.x[part], None)
+            mean[part], std[part], each = self._finish(members, every)
+            if draws is not None:
+                draws[:, part] = each
+        return Prediction(mean, std, draws, self._inside(rows), self._note(rows))
+
+    def predict_cells(
+        self, conditions: pd.DataFrame, row: NDArray[np.int64], task: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Predict some cells only: mean and std, (m,) each, of conditions `row` and tasks `task`."""
+        fitted = self._state()
+        row, task = np.asarray(row), np.asarray(task)
+        asked, place = np.unique(row, return_inverse=True)
+        rows = fitted.inputs.transform(conditions.iloc[asked])
+        mean, std = np.full(len(row), np.nan, np.float32), np.full(len(row), np.nan, np.float32)
+        for part in _chunks(rows.readable):
+            position = np.full(len(asked), -1)
+            position[part] = np.arange(len(part))
+            mine = np.flatnonzero(position[place] >= 0)
+            members = self._members(rows.x[part], (position[place[mine]], task[mine]))
+            mean[mine], std[mine], _ = self._finish(members, task[mine])
+        return mean, std
+
+    def embed(self, conditions: pd.DataFrame) -> NDArray[np.float32]:
+        """Return (n, members x h): what the tasks are linear in, member beside member; NaN where unreadable."""
+        fitted = self._state()
+        rows = fitted.inputs.transform(conditions)
+        width = self.config.hidden[-1]
+        found = np.full((len(conditions), self.config.members * width), np.nan, np.float32)
+        device = choose_device(self.config.device)
+        for part in _chunks(rows.readable):
+            batch = SparseBatch.from_csr(rows.x[part], device)
+            with torch.no_grad():
+                found[part] = torch.cat([network.embed(batch) for network in fitted.networks], dim=1).cpu().numpy()
+        return found
+
+    def save(self, folder: Path) -> None:
+        """Write ``multitask.safetensors``: settings and learned state in one file."""
+        fitted = self._state()
+        facts, arrays = fitted.inputs.to_state()
+        tensors = {f"inputs.{name}": torch.from_numpy(array) for name, array in arrays.items()}
+        tensors |= {f"scaling.{name}": torch.from_numpy(array) for name, array in vars(fitted.scaling).items()}
+        tensors["noise"] = torch.from_numpy(fitted.calibration.noise)
+        for member, network in enumerate(fitted.networks):
+            tensors |= {f"member{member}.{name}": value for name, value in network.state_dict().items()}
+        numbers = {name: value for name, value in vars(fitted.calibration).items() if name != "noise"}
+        head = {
+            "config": to_mapping(self.config),
+            "tasks": fitted.tasks.to_dict("list"),
+            "inputs": facts,
+            "calibration": numbers,
+        }
+        write_checkpoint(Path(folder) / "multitask.safetensors", tensors, head)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote."""
+        path = Path(folder) / "multitask.safetensors"
+        tensors, head = read_checkpoint(path)
+        model = cls(from_mapping(MultiTaskConfig, head["config"], str(path)))
+
+        def under(prefix: str) -> dict[str, Any]:
+            return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+
+        inputs = Inputs.from_state(head["inputs"], {name: value.numpy() for name, value in under("inputs.").items()})
+        scaling = Scaling(**{name: value.numpy() for name, value in under("scaling.").items()})
+        calibration = Calibration(noise=tensors["noise"].numpy(), **head["calibration"])
+        tasks = pd.DataFrame(head["tasks"])
+        networks = []
+        for member in range(model.config.members):
+            network = MultiTaskNetwork(inputs.width, model.config.hidden, len(tasks), dropout=model.config.dropout)
+            network.load_state_dict(under(f"member{member}."))
+            networks.append(network.to(choose_device(model.config.device)).eval())
+        model.fitted_ = Fitted(tasks, inputs, scaling, calibration, tuple(networks))
+        return model
+
+    def _state(self) -> Fitted:
+        if self.fitted_ is None:
+            message = "This multi-task network is not fitted yet; call fit(screen) first."
+            raise ModelError(message)
+        return self.fitted_
+
+    def _divide(
+        self, screen: Screen, inputs: Inputs, valid: Screen | None, seed: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the conditions to learn from and those to calibrate on."""
+        cells = screen.targets.cells()
+        usable = np.zeros(len(screen), bool)
+        usable[cells.row[np.isfinite(cells.value)]] = True
+        if screen.targets.weight is not None:
+            usable &= screen.targets.weight > 0
+        rows = np.flatnonzero(usable)
+        rows = rows[inputs.fit(screen.conditions).transform(screen.conditions.iloc[rows]).readable]
+        if len(rows) == 0:
+            message = "No condition has both a measured value and a readable structure; there is nothing to learn from."
+            raise ModelError(message)
+        if valid is not None:
+            if valid.task_names != screen.task_names:
+                message = (
+                    f"`valid` has the tasks {valid.task_names[:5]}, the screen {screen.task_names[:5]}; same tasks."
+                )
+                raise ModelError(message)
+            return rows, rows[:0]
+        if len(rows) < HOLD_OUT_FROM:
+            return rows, rows[:0]
+        order = stream(seed, "multitask", "held out").permutation(rows)
+        count = math.ceil(self.config.held_out * len(rows))
+        return np.sort(order[count:]), np.sort(order[:count])
+
+    def _train_member(
+        self, member: int, table: CellTable, held: CellTable, context: tuple[Run | None, int]
+    ) -> MultiTaskNetwork:
+        run, seed = context
+        device = choose_device(self.config.device)
+        own_seed = derive_seed(seed, "multitask", member)
+        # substructures of a compound come together: twice the squared length keeps first outputs small
+        active = 2 * float(np.square(table.x.data).sum()) / len(table)
+        with seeded(own_seed, torch.device("cpu")):
+            network = MultiTaskNetwork(
+                table.x.shape[1], self.config.hidden, len(table.binary), dropout=self.config.dropout, active=active
+            ).to(device)
+        every = np.arange(len(held))
+
+        def validate() -> float:
+            losses = [
+                float(batch_loss(network, held, part)) * len(part) for part in np.split(every, every[CHUNK::CHUNK])
+            ]
+            return sum(losses) / len(held)
+
+        job = Job(
+            network,
+            lambda rows: batch_loss(network, table, rows),
+            rows=len(table),
+            validate=validate if len(held) else None,
+            name=f"member-{member}",
+            key=_digest(table, held),
+        )
+        train(job, self._training(len(table)), seed=own_seed, run=run)
+        return network
+
+    def _training(self, rows: int) -> Training:
+        config = self.config
+        batch_size = min(config.batch_size, max(8, rows // 8))
+        steps = math.ceil(rows / batch_size)
+        return Training(
+            epochs=config.epochs or max(12, math.ceil(FEW_STEPS / steps)),
+            batch_size=batch_size,
+            learning_rate=config.learning_rate,
+            weight_decay=config.weight_decay,
+            patience=config.patience,
+            precision=config.precision,
+            threads=config.threads,
+            checkpoint_seconds=config.checkpoint_seconds,
+        )
+
+    def _members(self, x: csr_array, cells: tuple[Any, Any] | None) -> NDArray[np.float32]:
+        """Return (k, b, t) outputs of the members, or (k, m) of some cells."""
+        device = choose_device(self.config.device)
+        batch = SparseBatch.from_csr(x, device)
+        with torch.no_grad():
+            if cells is None:
+                found = [network(batch) for network in self._state().networks]
+            else:
+                row, task = (torch.from_numpy(np.asarray(part, np.int64)).to(device) for part in cells)
+                found = [network.cells(batch, row, task) for network in self._state().networks]
+        return torch.stack(found).cpu().numpy()
+
+    def _finish(self, members: NDArray[np.float32], task: NDArray[np.int64]) -> tuple[Any, Any, Any]:
+        """Return mean, std and each member's prediction, in the units of the tasks (last axis)."""
+        fitted = self._state()
+        scaling, calibration = fitted.scaling, fitted.calibration
+        probability = 1 / (1 + np.exp(-np.clip(members / calibration.temperature, -30, 30)))
+        value = scaling.centre[task] + scaling.scale[task] * members
+        each = np.where(scaling.binary[task], probability, value)
+        each = np.where(scaling.measured[task], each, np.nan).astype(np.float32)
+        mean = each.mean(axis=0)
+        spread = calibration.std(members, task) * scaling.scale[task]
+        coin = np.sqrt(
+            np.maximum(mean * (1 - mean), 1e-4), where=scaling.binary[task] & np.isfinite(mean), out=spread.copy()
+        )
+        return mean, np.where(np.isfinite(mean), coin, np.nan), each
+
+    def _inside(self, rows: InputRows) -> NDArray[np.bool_]:
+        return rows.readable & (rows.known >= self._state().calibration.known)
+
+    def _note(self, rows: InputRows) -> NDArray[Any]:
+        fitted = self._state()
+        there = set(np.flatnonzero(fitted.scaling.measured).tolist())
+        return np.where(rows.readable, missing_note(fitted.tasks, there), rows.note).astype(object)
+
+
+def _chunks(readable: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
+    rows = np.flatnonzero(readable)
+    return np.split(rows, range(CHUNK, len(rows), CHUNK)) if len(rows) else []
+
+
+def _digest(*tables: CellTable) -> str:
+    """Name the data of a fit, so that a checkpoint of other data is refused."""
+    state = hashlib.blake2b(digest_size=16)
+    for table in tables:
+        for array in (
+            table.x.indptr,
+            table.x.indices,
+            table.x.data,
+            table.start,
+            table.task,
+            table.target,
+            table.weight,
+        ):
+            state.update(np.ascontiguousarray(array).tobytes())
+        state.update(table.relation.tobytes())
+    return state.hexdigest()

@@ -1,0 +1,173 @@
+"""Scales of the multi-task network: tasks to unit variance before, intervals of the right width after."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from screenwise.errors import ModelError
+from screenwise.models.gp_posterior import conformal_factor
+from screenwise.models.multitask_network import CellTable, MultiTaskNetwork, outputs
+from screenwise.screen import Screen
+
+PRIOR_CELLS = 20.0
+"""Held-out cells of a task at which its own residuals weigh as much as those of all tasks."""
+TEMPERATURES = np.geomspace(0.25, 8.0, 61)
+"""Divisors of log odds that are tried."""
+DOMAIN_QUANTILE = 0.05
+"""Share of held-out conditions that may know less than the domain asks."""
+CHUNK = 4096
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How values of t tasks become targets: (value - centre) / scale."""
+
+    centre: NDArray[np.float64]
+    """(t,) mean of the exact values; 0 for classes."""
+    scale: NDArray[np.float64]
+    """(t,) standard deviation of the exact values; 1 for classes."""
+    binary: NDArray[np.bool_]
+    """(t,) which tasks are classes."""
+    measured: NDArray[np.bool_]
+    """(t,) which tasks have a measured cell."""
+
+
+def learn_scaling(screen: Screen) -> Scaling:
+    """Return centre and scale of each task, from exact values only: bounds would pull both.
+
+    A task with fewer than two exact values takes what its bounds say, and without any spread the
+    median scale of the other tasks.
+    """
+    cells = screen.targets.cells()
+    finite = np.isfinite(cells.value)
+    task, value, exact = cells.task[finite], cells.value[finite].astype(np.float64), cells.relation[finite] == 0
+    tasks = screen.targets.shape[1]
+    binary = (screen.tasks["kind"] == "classification").to_numpy(bool)
+    counts = np.bincount(task, minlength=tasks)
+    few = np.bincount(task, exact, tasks) < 2  # noqa: PLR2004 - one value has no spread
+    used = exact | few[task]
+    size = np.maximum(np.bincount(task[used], minlength=tasks), 1)
+    centre = np.bincount(task[used], value[used], tasks) / size
+    variance = np.bincount(task[used], (value[used] - centre[task[used]]) ** 2, tasks) / size
+    scale = np.sqrt(variance)
+    good = (scale > 0) & ~binary
+    scale[~good] = np.median(scale[good]) if good.any() else 1.0
+    labels = value[binary[task]]
+    if not np.isin(labels, (0.0, 1.0)).all():
+        wrong = screen.tasks["name"][task[binary[task]][~np.isin(labels, (0.0, 1.0))][0]]
+        message = (
+            f"Classification task {wrong!r} has values other than 0 and 1. Recode it, or make it a regression task."
+        )
+        raise ModelError(message)
+    centre[binary], scale[binary] = 0.0, 1.0
+    return Scaling(centre, scale, binary, counts > 0)
+
+
+def cell_table(screen: Screen, x: csr_array, scaling: Scaling, censored_weight: float) -> CellTable:
+    """Return inputs and standardised targets of a screen's conditions, x (n, d)."""
+    cells = screen.targets.cells()
+    finite = np.isfinite(cells.value)
+    row, task, relation = cells.row[finite], cells.task[finite], cells.relation[finite]
+    target = (cells.value[finite] - scaling.centre[task]) / scaling.scale[task]
+    weight = screen.tasks["weight"].to_numpy(np.float64)[task] * np.where(relation == 0, 1.0, censored_weight)
+    if screen.targets.weight is not None:
+        weight = weight * screen.targets.weight[row]
+    start = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=len(screen)))])
+    return CellTable(
+        x,
+        start,
+        task.astype(np.int64),
+        target.astype(np.float32),
+        relation.astype(np.float32),
+        weight.astype(np.float32),
+        scaling.binary,
+    )
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What held-out cells say of the network's errors."""
+
+    noise: NDArray[np.float64]
+    """(t,) standard deviation that the members' spread leaves unexplained, in units of the tasks' scale."""
+    factor: float
+    """Makes mean +- 1.645 std hold 90 % of the held-out values."""
+    temperature: float
+    """Divides log odds, so that probabilities are as often right as they say."""
+    known: float
+    """Least share of known features inside the domain."""
+
+    def std(self, members: NDArray[np.float32], task: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the standard deviation of (k, ..., t) outputs, without the first axis."""
+        return self.factor * np.sqrt(_spread(members) + self.noise[task] ** 2)
+
+
+def calibrate(networks: Sequence[MultiTaskNetwork], held: CellTable, known: NDArray[np.float32]) -> Calibration:
+    """Learn the width of intervals from cells that no member saw.
+
+    Parameters
+    ----------
+    networks
+        The k members.
+    held
+        Held-out conditions and cells; without any, a prediction is as uncertain as its task.
+    known
+        (n,) shares of known features of held-out conditions.
+    """
+    members = _outputs(networks, held)
+    exact = (held.relation == 0) & ~held.binary[held.task]
+    residual = members.mean(axis=0)[exact] - held.target[exact]
+    noise = _noise(residual, _spread(members[:, exact]), held.task[exact], len(held.binary))
+    draft = Calibration(noise, 1.0, 1.0, 0.0)
+    factor = conformal_factor(residual / draft.std(members[:, exact], held.task[exact]))
+    classes = held.binary[held.task]
+    temperature = _temperature(members[:, classes], held.target[classes])
+    return Calibration(noise, factor, temperature, float(np.quantile(known, DOMAIN_QUANTILE)) if len(known) else 0.0)
+
+
+def _spread(members: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Variance over the first axis, of k members; 0 of one."""
+    ddof = 1 if len(members) > 1 else 0
+    return np.asarray(members.var(axis=0, ddof=ddof, dtype=np.float64))
+
+
+def _outputs(networks: Sequence[MultiTaskNetwork], table: CellTable) -> NDArray[np.float32]:
+    """Return (k, m) outputs for all cells of a table."""
+    found = np.zeros((len(networks), len(table.task)), np.float32)
+    for first in range(0, len(table), CHUNK):
+        rows = np.arange(first, min(first + CHUNK, len(table)))
+        with torch.no_grad():
+            for member, network in enumerate(networks):
+                output, cells = outputs(network, table, rows)
+                found[member, cells] = output.cpu().numpy()
+    return found
+
+
+def _noise(
+    residual: NDArray[np.float64], spread: NDArray[np.float64], task: NDArray[np.int64], tasks: int
+) -> NDArray[np.float64]:
+    """Return (t,) residual standard deviations beyond the spread, shrunk to that of all tasks."""
+    if len(residual) == 0:
+        return np.ones(tasks)
+    # at least a quarter of the residual variance: members that disagree do not measure better
+    beyond = residual.astype(np.float64) ** 2 - spread
+    floor = 0.25 * float(np.mean(residual.astype(np.float64) ** 2))
+    overall = max(float(beyond.mean()), floor, 1e-6)
+    counts = np.bincount(task, minlength=tasks)
+    own = np.bincount(task, beyond, tasks)
+    return np.sqrt(np.maximum((own + PRIOR_CELLS * overall) / (counts + PRIOR_CELLS), 0.25 * overall))
+
+
+def _temperature(logits: NDArray[np.float32], label: NDArray[np.float32]) -> float:
+    """Return the temperature of least cross-entropy of the members' mean probability; 1 for few labels."""
+    if len(label) < PRIOR_CELLS or label.min() == label.max():
+        return 1.0
+    losses = []
+    for temperature in TEMPERATURES:
+        p = np.clip((1 / (1 + np.exp(-np.clip(logits / temperature, -30, 30)))).mean(axis=0), 1e-7, 1 - 1e-7)
+        losses.append(-float(np.mean(np.where(label > 0.5, np.log(p), np.log1p(-p)))))  # noqa: PLR2004
+    return float(TEMPERATURES[int(np.argmin(losses))])
