@@ -17,6 +17,7 @@ UNFOLDED = 2**63 - 1
 """Columns of an unfolded fingerprint: RDKit's feature ids themselves."""
 
 _ATOMS = (2, 7)
+_CHIRAL_ATOMS = 5
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Fingerprint:
     distance: int = 30
     """Most bonds between the atoms of a pair (atom pair kinds)."""
     atoms: int = 4
-    """Atoms of a torsion (torsion kinds), at most 7."""
+    """Atoms of a torsion (torsion kinds), at most 7, chiral at most 5: more do not fit a 63-bit id."""
     chiral: bool = False
     """Whether stereocentres make atoms different."""
     counts: bool = True
@@ -80,6 +81,9 @@ class Fingerprint:
                 f"A fingerprint of radius {self.radius}, distance {self.distance} and {self.atoms} atoms cannot be; "
                 "radius must be >= 0, distance >= 1, atoms 2 to 7."
             )
+            raise ConfigError(message)
+        if self.kind.endswith("torsion") and self.chiral and self.atoms > _CHIRAL_ATOMS:
+            message = f"A chiral torsion of {self.atoms} atoms does not fit a 63-bit id; at most {_CHIRAL_ATOMS} do."
             raise ConfigError(message)
         if min(self.fold, self.cap, self.jobs - 1) < 0:
             message = f"Fingerprint: fold ({self.fold}) and cap ({self.cap}) must be >= 0, jobs ({self.jobs}) >= 1."

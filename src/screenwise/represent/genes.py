@@ -145,7 +145,7 @@ class GeneSets:
     def descriptors(self, dimensions: int = 128) -> pd.DataFrame:
         """Return gene, `pw000`, ... and `n_sets` of the own table: a truncated singular value decomposition.
 
-        A table for `join_features`. Signs are fixed: the largest entry of each column is positive.
+        A table for `join_features`. Signs are fixed, so that the same table gives the same columns.
         """
         if self.names is None or self.table is None or self.tokens is None:
             message = "Only gene sets made by from_table have descriptors."
@@ -159,7 +159,9 @@ class GeneSets:
         left, size, _ = svds(matrix, k=rank, v0=np.ones(min(matrix.shape)))
         order = np.argsort(-size)
         scores = left[:, order] * size[order]
-        scores *= np.sign(scores[np.abs(scores).argmax(axis=0), np.arange(rank)])
+        # the first entry of some size decides the sign: a maximum may be shared by both signs
+        first = (np.abs(scores) > np.abs(scores).max(axis=0) / 2).argmax(axis=0)
+        scores *= np.sign(scores[first, np.arange(rank)])
         frame = pd.DataFrame(scores.astype(np.float32), columns=[f"pw{place:03d}" for place in range(rank)])
         frame.insert(0, "gene", self.names.astype(object))
         return frame.assign(n_sets=np.diff(self.table.indptr))
