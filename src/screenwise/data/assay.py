@@ -23,6 +23,8 @@ __all__ = ["Assay", "Columns", "read_assay", "read_conditions", "read_table"]
 
 _REJECTED = ["row", "column", "value", "reason"]
 _SHOWN = 200
+_NOTHING = ("", "nan", "none", "null", "n/a")
+"""Texts that name no entity; "NA" is left to be a sodium label."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ def _conditions(table: Table, factors: dict[str, str], jobs: int) -> tuple[pd.Da
             made[factor] = clean["smiles"].to_numpy(object)
         else:
             filled = typed(table.frame[[column]])[column]
-            empty = filled.isna() | (filled.astype(str).str.strip() == "")
+            empty = filled.isna() | filled.astype(str).str.strip().str.lower().isin(_NOTHING)
             if factor in ("gene", "variant", "sequence", "protein", "entity", "gene_a"):
                 filled = texts.astype(str).str.strip()
                 reasons = np.where((reasons == "") & empty, f"no {factor} is named", reasons)

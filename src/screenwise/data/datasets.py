@@ -10,8 +10,8 @@ import pandas as pd
 from screenwise.data.catalogue import DATASETS, KNOWLEDGE, DatasetInfo
 from screenwise.data.fetch import data_folders, read_data_file
 from screenwise.data.loaders import LOADERS
+from screenwise.data.table import write_table
 from screenwise.errors import DatasetError
-from screenwise.run import atomic_path
 from screenwise.screen import Screen
 
 __all__ = [
@@ -26,7 +26,6 @@ __all__ = [
     "write_dataset_table",
 ]
 
-_SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _SYMBOLS = {-1: "<", 0: "=", 1: ">"}
 
 
@@ -88,18 +87,8 @@ def write_dataset_table(name: str, path: Path) -> int:
     path
         File to write: .csv, .tsv or .parquet (.csv.gz and .tsv.gz too).
     """
-    path = Path(path)
-    kind = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
-    if kind not in (*_SEPARATORS, ".parquet"):
-        message = f"{path.name}: give a file name that ends in .csv, .tsv or .parquet."
-        raise DatasetError(message)
     table = _as_table(load_dataset(name))
-    with atomic_path(path) as draft:
-        if kind == ".parquet":
-            table.to_parquet(draft, index=False)
-        else:
-            compression: Any = {"method": "gzip", "mtime": 0} if path.suffix == ".gz" else None
-            table.to_csv(draft, index=False, sep=_SEPARATORS[kind], compression=compression)
+    write_table(table, path)
     return len(table)
 
 

@@ -13,7 +13,7 @@ from screenwise.data.quantity import is_concentration, is_p_unit, plain_unit, re
 from screenwise.data.table import Table, column_of
 from screenwise.errors import ColumnError
 
-_DOSE_TYPES = r"(?:[iegatxclmdn]{1,2}c?\d\d|ki|kd|kb|km|k[id]app|mic\d*|potency)"
+_DOSE_TYPES = r"(?:(?:ic|ec|ac|xc|cc|lc|gi|tc|tgi|ed|id|ld|td)\d\d|ki|kd|kb|km|mic\d*|potency)"
 DOSE = re.compile(rf"(?:^|[\s_\-:/])({_DOSE_TYPES})(?=$|[\s_\-:/(\[])", re.IGNORECASE)
 """A concentration at which something happens, as a word of a title: IC50, Ki, EC50, MIC90."""
 P_DOSE = re.compile(rf"(?:^|[\s_\-:/])p({_DOSE_TYPES}|chembl)(?=$|[\s_\-:/(\[])", re.IGNORECASE)

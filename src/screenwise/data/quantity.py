@@ -23,9 +23,9 @@ MOLAR = {"m": 1.0, "mm": 1e-3, "um": 1e-6, "nm": 1e-9, "pm": 1e-12, "fm": 1e-15}
 """Molar units in lower case -> mol/L. Case is not kept in practice: "NM" and "uM" mean what they say."""
 _PER_VOLUME = {"g/l": 1.0, "mg/ml": 1.0, "mg/l": 1e-3, "ug/ml": 1e-3, "ug/l": 1e-6, "ng/ml": 1e-6, "pg/ml": 1e-9}
 _P_UNITS = frozenset({"p", "-log10(m)", "-log10m", "-logm", "-log(m)", "log10(1/m)", "pchembl"})
-_P_NAME = re.compile(r"^p(ki|kd|kb|km|[a-z]{1,2}\d\d|chembl|xc50|mic)$")
+_P_NAME = re.compile(r"^p(ki|kd|kb|km|(ic|ec|ac|xc|cc|lc|gi|tc|tgi|ed|id|ld|td)\d\d|chembl|mic\d*|potency)$")
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
-_CELL = re.compile(rf"^([<>=~≤≥≈]*)\s*({_NUMBER}|[+-]?inf(?:inity)?)\s*([^\d\s<>=~].*)?$", re.IGNORECASE)
+_CELL = re.compile(rf"^([<>=~≤≥≈]*)\s*({_NUMBER}|[+-]?inf(?:inity)?)\s*([a-z\u00b5\u03bc%(][^<>=~]*)?$", re.IGNORECASE)
 _COMMA = re.compile(r"^[<>=~]*\s*[+-]?\d+,\d+$")
 
 

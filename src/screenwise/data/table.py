@@ -52,7 +52,7 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def typed(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the table with columns of numbers as numbers; ids with leading zeros stay text."""
+    """Return the table with numbers as numbers and True or False as such; ids with leading zeros stay text."""
     changed = {}
     for name in frame.columns:
         column = frame[name]
@@ -63,7 +63,9 @@ def typed(frame: pd.DataFrame) -> pd.DataFrame:
         if filled.empty or _LEADING_ZERO.match(filled.iloc[0]) or filled.str.match(_LEADING_ZERO).any():
             continue
         numbers = pd.to_numeric(filled, errors="coerce")
-        if numbers.notna().all():
+        if filled.isin(["True", "False"]).all() and len(filled) == len(texts):
+            changed[name] = texts == "True"
+        elif numbers.notna().all():
             changed[name] = pd.to_numeric(texts.where(texts != ""), errors="coerce")
     return frame.assign(**changed)
 

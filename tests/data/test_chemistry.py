@@ -1,0 +1,68 @@
+"""Standard forms of structures."""
+
+import pandas as pd
+import pytest
+
+from screenwise.data import chemistry
+from screenwise.data.chemistry import standardise
+
+
+@pytest.mark.parametrize(
+    ("given", "clean"),
+    [
+        ("OCC", "CCO"),
+        ("CC(=O)[O-].[Na+]", "CC(=O)O"),
+        ("[Na]OC(=O)C", "CC(=O)O"),
+        ("C[NH3+].[Cl-]", "CN"),
+        ("CN(=O)=O", "C[N+](=O)[O-]"),
+        ("N[C@@H](C)C(=O)O", "C[C@H](N)C(=O)O"),
+        ("C[PH](=O)(=O)O", "CP(=O)(O)O"),
+        ("C=C(C[PH](=O)(=O)O)C[PH](=O)(=O)O", "C=C(CP(=O)(O)O)CP(=O)(O)O"),
+        ("C[N+](C)(C)CC(=O)[O-]", "C[N+](C)(C)CC(=O)[O-]"),
+        ("[2H]C([2H])([2H])O", "[2H]C([2H])([2H])O"),
+        (" CCO ", "CCO"),
+    ],
+)
+def test_standard_forms(given, clean):
+    assert standardise([given])["smiles"].tolist() == [clean]
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ("", "empty"),
+        (None, "empty"),
+        ("C1CC", "ring 1 is never closed"),
+        ("c1ccc(cc1", "bracket"),
+        ("C(C)(C)(C)(C)C", "valence"),
+        ("banana", "not a SMILES"),
+        ("not a smiles", "characters"),
+        ("[H][H]", "no atoms"),
+        ("C" * 5000, "no small molecule"),
+    ],
+)
+def test_refusals_say_why(given, reason):
+    table = standardise([given])
+    assert table["smiles"].tolist() == [""]
+    assert reason in table["reason"][0]
+
+
+def test_a_form_depends_on_its_structure_alone_and_is_its_own_form():
+    mixed = ["CC(=O)[O-].[Na+]", "C1CC", "CS(=O)C", "c1ccccc1.Cl", "C[N+](=N)C", "O=S(=O)(O)c1ccccc1", "CS(=O)C"]
+    together = standardise(mixed)
+    chemistry._standard_form.cache_clear()
+    alone = pd.concat([standardise([text]) for text in reversed(mixed)], ignore_index=True)
+    assert together["smiles"].tolist() == alone["smiles"].tolist()[::-1]
+    again = standardise(together["smiles"][together["reason"] == ""])
+    assert again["smiles"].tolist() == together["smiles"][together["reason"] == ""].tolist()
+
+
+def test_processes_give_the_same(monkeypatch):
+    monkeypatch.setattr(chemistry, "PARALLEL_FROM", 4)
+    many = ["C" * size for size in range(1, 8)] + ["C1CC"]
+    assert standardise(many, jobs=2).equals(standardise(many))
+
+
+def test_rdkit_stays_silent(capfd):
+    standardise(["C(C)(C)(C)(C)C", "C1CC"])
+    assert capfd.readouterr().err == ""
