@@ -3,7 +3,7 @@
 A benchmark is one script ``benchmarks/<figure>.py`` that, with ``--json``, prints one JSON object as its last line:
 
 - ``figures``: name -> number, or name -> {"value": ..., "lower": ..., "upper": ..., "bar": ...}
-- ``units``: name -> unit, where there is one
+- ``units``: name -> unit, where there is one; or one unit of all
 - ``peer``: what it is compared with, in the same run; ``peers``: name of a figure -> the peer's number
 - ``data``, ``seeds``, ``cpu_seconds``, ``wall_seconds``
 
@@ -97,11 +97,12 @@ def table(result: dict[str, Any]) -> list[str]:
     """Return the figures of a result as a Markdown table; columns that nothing fills are left out."""
     import pandas as pd  # noqa: PLC0415
 
-    rows = []
+    rows, units = [], result.get("units", {})
     for name, figure in result["figures"].items():
+        unit = units if isinstance(units, str) else units.get(name, "")
         parts = figure if isinstance(figure, dict) else {"value": figure}
         row = {"figure": name} | {key: parts.get(key) for key in ("value", "lower", "upper", "bar")}
-        rows.append(row | {"peer": result.get("peers", {}).get(name), "unit": result.get("units", {}).get(name, "")})
+        rows.append(row | {"peer": result.get("peers", {}).get(name), "unit": unit})
     frame = pd.DataFrame(rows).dropna(axis=1, how="all")
     return markdown_table(frame.loc[:, [not (frame[column].astype(str) == "").all() for column in frame]])
 

@@ -1,0 +1,61 @@
+"""Sphinx settings: Markdown pages, executed tutorials, the API from docstrings."""
+
+import pkgutil
+from importlib import import_module
+
+import screenwise
+
+project = "Screenwise"
+author = "The Screenwise authors"
+copyright = "2026, The Screenwise authors"
+release = version = screenwise.__version__
+
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+source_suffix = {".md": "myst-nb", ".rst": "restructuredtext"}
+exclude_patterns = ["_build", "**/.jupyter_cache"]
+default_role = "literal"
+
+html_theme = "furo"
+html_title = "Screenwise"
+html_static_path = ["_static"]
+html_css_files = ["figures.css"]
+html_show_sourcelink = False
+
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+
+# Tutorials run each time that they change, and an error in one fails the build.
+nb_execution_mode = "cache"
+nb_execution_timeout = 180
+nb_execution_raise_on_error = True
+nb_execution_show_tb = True
+nb_merge_streams = True
+
+autodoc_default_options = {"members": True, "member-order": "bysource", "ignore-module-all": True}
+autodoc_typehints = "none"
+autodoc_class_signature = "mixed"
+napoleon_google_docstring = False
+napoleon_numpy_docstring = True
+napoleon_use_ivar = True
+viewcode_line_numbers = True
+
+
+def _room(name: str) -> str:
+    """Return the API of one module, or of every module of a room."""
+    module = import_module(name)
+    inside = [found.name for found in pkgutil.walk_packages(getattr(module, "__path__", []), f"{name}.")]
+    parts = [f"```{{eval-rst}}\n.. automodule:: {name}\n```\n"]
+    for found in inside:
+        parts.append(f"## `{found}`\n\n```{{eval-rst}}\n.. automodule:: {found}\n```\n")
+    return "\n".join(parts)
+
+
+def _fill_rooms(app: object, name: str, source: list[str]) -> None:
+    """Replace the lines `@room screenwise.data` of the API pages, so that no module is forgotten there."""
+    if name.startswith("api/"):
+        lines = source[0].splitlines()
+        source[0] = "\n".join(_room(line.split()[1]) if line.startswith("@room ") else line for line in lines)
+
+
+def setup(app: object) -> None:
+    app.connect("source-read", _fill_rooms)  # type: ignore[attr-defined]
