@@ -1,4 +1,6 @@
 import functools
+import multiprocessing
+import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -274,6 +276,14 @@ def test_processes_give_the_same_as_none(screen):
     assert ticks[-1][1] == ticks[-1][2]
     with pytest.raises(ConfigError, match="cannot be sent"):
         compare(screen, {"mean": lambda: make_model("mean")}, folds, jobs=2)
+
+
+def test_a_process_that_dies_is_our_error_and_leaves_none_behind(screen):
+    before = set(multiprocessing.active_children())
+    killed = Contender(functools.partial(os._exit, 3), random=False)
+    with pytest.raises(ModelError, match="ended without an answer"):
+        compare(screen, {"mean": killed}, {"random": toy_folds(screen)}, jobs=2)
+    assert set(multiprocessing.active_children()) <= before
 
 
 def test_classification_and_regression_side_by_side():

@@ -4,14 +4,19 @@ import os
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import active_children, get_all_start_methods, get_context
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, Self
 
 import pandas as pd
 
-from screenwise.errors import ConfigError
+from screenwise.errors import ConfigError, ModelError
 from screenwise.evaluate.trial import Trial, Work, run_trial
+
+
+PATIENCE_SECONDS = 5.0
+"""How long an interrupted comparison waits for its processes to end."""
 
 
 class Runner:
@@ -43,15 +48,24 @@ class Runner:
             yield from ((trial, run_trial(self.work, trial)) for trial in trials)
             return
         waiting = {self.pool.submit(_in_process, trial): trial for trial in trials}
-        for future in as_completed(waiting):
-            yield waiting[future], future.result()
+        try:
+            for future in as_completed(waiting):
+                yield waiting[future], future.result()
+        except BrokenProcessPool as error:
+            message = (
+                "A process that fitted models ended without an answer: it was killed, or memory ran out. "
+                "Use fewer jobs; the fits that were finished are kept if a folder was given."
+            )
+            raise ModelError(message) from error
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         if self.pool is None:
             return
-        if kind is not None:
-            for child in set(active_children()) - self.before:
-                child.terminate()
+        children = set(active_children()) - self.before if kind is not None else set()
+        for child in children:
+            child.terminate()
+        for child in children:
+            child.join(PATIENCE_SECONDS)
         self.pool.shutdown(wait=kind is None, cancel_futures=True)
 
 
