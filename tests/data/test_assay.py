@@ -168,6 +168,7 @@ def test_conditions_keep_rows_order_and_own_columns(tmp_path):
     [
         ("smiles,IC50\nCCO,10\nCCN,20000\n", Columns(), r"row 1, column 'IC50': .* Say --unit nM"),
         ("smiles,value,type\nCCO,10,Ki\nCCN,20000,Ki\n", Columns(), "Say --unit nM"),
+        ("smiles,task,value\nCCO,EGFR_IC50,10\nCCN,EGFR_IC50,20000\n", Columns(), "EGFR_IC50 is a concentration"),
         ("name,number\n,\n,\n", Columns(smiles="structure"), "no column 'structure' .* its columns are name, number"),
         ("weight,number\n1,2\n", Columns(), "no column says what was applied"),
         ("smiles,note\nCCO,a\n", Columns(), "no column holds measurements"),

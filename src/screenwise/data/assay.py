@@ -193,7 +193,7 @@ def _screen(
     kinds = _kinds(value, task, units)
     binary = np.asarray([kind == "classification" for kind in kinds])
     # of two readings that disagree on yes or no, yes counts
-    value = np.where(binary[task], np.ceil(value - 0.25), value)
+    value = np.where(binary[task], value >= 0.5, value)  # noqa: PLR2004
     shape = (len(present), len(names))
     arrays = Cells(codes, task, value.astype(np.float32), merged["relation"].to_numpy(np.int8))
     targets = targets_from_cells(arrays, shape, sparse=is_wide(len(merged), shape))
@@ -265,11 +265,24 @@ def _notes(read: _Read, screen: Screen, rejected: pd.DataFrame, total: int) -> l
         lost = [task.name for task in layout.tasks if task.name not in set(screen.task_names)]
         if lost:
             notes.append(f"Left out, as nothing is measured: {', '.join(lost[:10])}.")
+    spans = [name for place, name in enumerate(screen.task_names[:_SHOWN]) if _spans_decades(screen, place)]
+    if spans:
+        notes.append(
+            f"No unit is given, values are taken as they are: {', '.join(spans[:3])}. Concentrations? --unit nM."
+        )
     if len(rejected):
         reasons = Counter(reason.split(":")[0] for reason in rejected["reason"]).most_common(6)
         told = "; ".join(f"{reason} ({count})" for reason, count in reasons)
         notes.append(f"{len(rejected)} of {total} readings rejected: {told}.")
     return notes
+
+
+def _spans_decades(screen: Screen, task: int) -> bool:
+    """Return whether a task without a unit looks like concentrations: above zero, over three decades."""
+    if screen.tasks["unit"].iloc[task] or screen.tasks["kind"].iloc[task] != "regression":
+        return False
+    values = screen.targets.task(task).value
+    return bool(values.min() > 0 and values.max() > 1_000 * values.min())
 
 
 def _read_anndata(path: Path, columns: Columns) -> Assay:

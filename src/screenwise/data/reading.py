@@ -82,12 +82,17 @@ def _of_column(frame: pd.DataFrame, layout: Layout, task: TaskColumn) -> Reading
         why = np.where(clash, "the qualifier and the value's own sign disagree", why)
         column = np.where((reason == "") & (why != ""), task.relation, column)
         reason = np.where(reason == "", why, reason)
-    types = _texts(frame[layout.type]) if layout.type else np.full(size, task.name, dtype=object)
+    names = _task_names(frame, layout, task)
+    if layout.type is not None:
+        types = _texts(frame[layout.type])
+    else:
+        # a long table without a column of kinds may say IC50 in the task's name
+        named = _matches(names, DOSE) | _matches(names, P_DOSE)
+        types = np.where(named & layout.long, names, task.name)
     if layout.pchembl is not None:
         value, unit, reason, relation = _with_pchembl(frame, layout, (value, unit, reason, relation))
     keep = slice(None) if layout.long else np.flatnonzero(reason != "empty value")
     all_rows = np.arange(size)
-    names = _task_names(frame, layout, task)
     return Readings(all_rows, column, names, types, value, relation.astype(np.int8), unit, reason).take(keep)
 
 
@@ -95,7 +100,8 @@ def _with_pchembl(frame: pd.DataFrame, layout: Layout, parts: tuple[Any, Any, An
     """Use ChEMBL's own p value where the value itself has no unit that could be converted."""
     value, unit, reason, relation = parts
     given = read_numbers(frame[layout.pchembl])
-    convertible = np.array([is_concentration(text) or is_p_unit(text) for text in unit])
+    codes, units = pd.factorize(unit)
+    convertible = np.array([is_concentration(text) or is_p_unit(text) for text in units] or [False])[codes]
     use = (given.reason == "") & (~convertible | (reason == "empty value"))
     # ChEMBL gives pchembl_value for exact readings only, so its relation is "="
     return (
@@ -200,16 +206,18 @@ def _p_names(types: NDArray[Any]) -> NDArray[Any]:
 def _one_unit_per_task(readings: Readings) -> Readings:
     """Refuse readings whose unit is not the commonest of their task."""
     good = np.flatnonzero(readings.reason == "")
-    plain = np.array([plain_unit(unit) for unit in readings.unit[good]], dtype=object)
-    plain = np.where(np.array([is_p_unit(unit) for unit in readings.unit[good]], dtype=bool), "p", plain)
-    table = pd.DataFrame({"task": readings.task[good], "unit": plain, "shown": readings.unit[good]})
+    codes, units = pd.factorize(readings.unit[good])
+    plain = np.array(["p" if is_p_unit(unit) else plain_unit(unit) for unit in units] or [""], dtype=object)
+    table = pd.DataFrame({"task": readings.task[good], "unit": plain[codes]})
     counts = table.groupby(["task", "unit"], sort=True).size().reset_index(name="count")
     best = counts.sort_values("count", kind="stable").drop_duplicates("task", keep="last").set_index("task")["unit"]
-    other = (table["unit"] != table["task"].map(best)).to_numpy()
+    usual = table["task"].map(best)
+    other = np.flatnonzero((table["unit"] != usual).to_numpy())
     reasons = np.full(len(readings.row), "", dtype=object)
-    for place in np.flatnonzero(other):
-        own, usual = table["shown"].iloc[place] or "none", best[table["task"].iloc[place]] or "none"
-        reasons[good[place]] = f"unit {own!r} cannot be converted to the task's {usual!r}"
+    reasons[good[other]] = [
+        f"unit {own or 'none'!r} cannot be converted to the task's {wanted or 'none'!r}"
+        for own, wanted in zip(readings.unit[good[other]], usual.iloc[other], strict=True)
+    ]
     return readings.refuse(reasons, "")
 
 
@@ -218,8 +226,9 @@ def _ask_for_unit(readings: Readings, layout: Layout, unknown: NDArray[np.bool_]
     name, title = readings.column[first], layout.tasks[0].column
     values = readings.value[unknown]
     kind = readings.type[first] or title
+    word = DOSE.search(kind)
     return (
         f"{path}, row {readings.row[first] + 1}, column {name!r}: {kind} is a concentration, but nothing says its unit "
         f"(values from {values.min():g} to {values.max():g}). Say --unit nM (or a column with the units), or put it "
-        f"into the title: '{title} (nM)'; -log10 values are called p{kind}."
+        f"into the title: '{title} (nM)'; -log10 values are called p{word[1] if word else kind}."
     )
