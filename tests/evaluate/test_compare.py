@@ -1,4 +1,5 @@
 import functools
+import importlib
 import multiprocessing
 import os
 from dataclasses import dataclass
@@ -12,10 +13,9 @@ from screenwise.errors import ConfigError, DataError, ModelError
 from screenwise.evaluate import compare as module
 from screenwise.evaluate.compare import Contender, compare, score_cells, write_comparison
 from screenwise.evaluate.metrics import METRICS
-from screenwise.models import make_model
 from screenwise.prediction import Prediction
 from screenwise.rng import stream
-from screenwise.screen import Targets, make_screen
+from screenwise.screen import Targets, make_screen, targets_from_cells
 
 NUMBER, TASKS = 60, 7
 
@@ -267,15 +267,33 @@ def test_a_damaged_file_is_named(screen, tmp_path):
         compare(screen, {"mean": Middle}, {"random": toy_folds(screen)}, folder=tmp_path)
 
 
-def test_processes_give_the_same_as_none(screen):
-    models = {"mean": functools.partial(make_model, "mean"), "again": functools.partial(make_model, "mean")}
+IMPORTABLE = """
+import numpy as np
+from screenwise.prediction import Prediction
+
+
+class Noise:
+    def fit(self, screen, *, valid=None, run=None, seed=0):
+        self.tasks_, self.rng_ = len(screen.tasks), np.random.default_rng(seed)
+        return self
+
+    def predict(self, conditions):
+        return Prediction(self.rng_.normal(size=(len(conditions), self.tasks_)).astype(np.float32))
+"""
+"""A model that another process can import, which a test's own class is not."""
+
+
+def test_processes_give_the_same_as_none(screen, tmp_path, monkeypatch):
+    (tmp_path / "importable_noise.py").write_text(IMPORTABLE)
+    monkeypatch.syspath_prepend(tmp_path)
+    noise = importlib.import_module("importable_noise").Noise
     folds, ticks = {"random": toy_folds(screen)}, []
-    one = compare(screen, models, folds, seeds=(0, 1))
-    two = compare(screen, models, folds, seeds=(0, 1), jobs=2, progress=lambda *tick: ticks.append(tick))
+    one = compare(screen, {"mean": noise}, folds, seeds=(0, 1))
+    two = compare(screen, {"mean": noise}, folds, seeds=(0, 1), jobs=2, progress=lambda *tick: ticks.append(tick))
     pd.testing.assert_frame_equal(one.predictions, two.predictions)
     assert ticks[-1][1] == ticks[-1][2]
     with pytest.raises(ConfigError, match="cannot be sent"):
-        compare(screen, {"mean": lambda: make_model("mean")}, folds, jobs=2)
+        compare(screen, {"mean": lambda: Line(Settings(0.1))}, folds, jobs=2)
 
 
 def test_a_process_that_dies_is_our_error_and_leaves_none_behind(screen):
@@ -299,6 +317,14 @@ def test_classification_and_regression_side_by_side():
     assert "rmse" not in names["b"]
     assert "roc_auc" in names["b"]
     assert found.summary(replicates=20).set_index("metric").loc["brier", "tasks"] == 1
+
+
+def test_sparse_targets_are_scored_like_dense_ones(screen):
+    cells = screen.targets.cells()
+    sparse = make_screen(screen.conditions, targets_from_cells(cells, screen.targets.shape, sparse=True), screen.tasks)
+    models, folds = {"mean": Middle, "noisy": noisy}, {"random": toy_folds(screen)}
+    one, other = (compare(data, models, folds, seeds=(0, 1)) for data in (screen, sparse))
+    pd.testing.assert_frame_equal(one.scores, other.scores)
 
 
 def test_written_tables_read_back(found, tmp_path):

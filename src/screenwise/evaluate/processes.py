@@ -14,7 +14,6 @@ import pandas as pd
 from screenwise.errors import ConfigError, ModelError
 from screenwise.evaluate.trial import Trial, Work, run_trial
 
-
 PATIENCE_SECONDS = 5.0
 """How long an interrupted comparison waits for its processes to end."""
 
