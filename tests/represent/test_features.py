@@ -66,10 +66,15 @@ def test_numbers_are_standardised_and_missing_ones_are_zero_and_flagged():
 
 def test_a_block_keeps_its_relative_sizes():
     rng = np.random.default_rng(0)
-    values = rng.normal(size=(300, 10)) * np.arange(1, 11)
-    table = pd.DataFrame(values, columns=[f"feature:pw{place}" for place in range(10)]).assign(**{"feature:n": 1.0})
+    values = rng.normal(size=(300, 16)) * np.arange(1, 17)
+    table = pd.DataFrame(values, columns=[f"feature:pw{place}" for place in range(16)]).assign(**{"feature:n": 1.0})
     blocks = feature_blocks(table)
     assert set(blocks) == {"", "pw"}
     found = NumericFeatures(blocks["pw"], block=True).fit(table).transform(table)[:, :-1]
     np.testing.assert_allclose(found / found[0, 0], values / values[0, 0], rtol=1e-4)
-    assert np.median(np.sqrt(np.square(found).sum(axis=1))) == pytest.approx(np.sqrt(10), rel=1e-5)
+    assert np.median(np.sqrt(np.square(found).sum(axis=1))) == pytest.approx(np.sqrt(16), rel=1e-5)
+
+
+def test_numbered_columns_of_different_quantities_are_no_block():
+    table = pd.DataFrame(np.eye(16) * 10.0 ** np.arange(16), columns=[f"feature:x{place}" for place in range(16)])
+    assert set(feature_blocks(table)) == {""}

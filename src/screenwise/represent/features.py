@@ -14,8 +14,10 @@ FEATURE = "feature:"
 """What the names of feature columns begin with."""
 SETS = "sets:"
 """What the names of columns begin with that hold the names of an entity's sets, parted by `|`."""
-BLOCK = 8
+BLOCK = 16
 """So many columns numbered under one name (pw000, pw001, ...) are one block: their relative sizes matter."""
+ONE_UNIT = 100.0
+"""Unless the spread of one is more than this times that of another: then they are different quantities."""
 
 _NUMBERED = re.compile(r"^(.*?)_?(\d+)$")
 _SKEWED = 2.0
@@ -92,19 +94,29 @@ def feature_blocks(conditions: pd.DataFrame) -> dict[str, tuple[str, ...]]:
 
     Examples
     --------
-    >>> names = ["feature:size", *[f"feature:pw{number}" for number in range(8)]]
-    >>> {name: len(columns) for name, columns in feature_blocks(pd.DataFrame(columns=names)).items()}
-    {'': 1, 'pw': 8}
+    >>> table = pd.DataFrame(np.eye(20), columns=[f"feature:pw{number}" for number in range(20)])
+    >>> {name: len(columns) for name, columns in feature_blocks(table.assign(**{"feature:size": 1.0})).items()}
+    {'': 1, 'pw': 20}
     """
     columns = [str(name) for name in conditions.columns if str(name).startswith(FEATURE)]
     stems: dict[str, list[str]] = {}
     for column in columns:
         match = _NUMBERED.match(column.removeprefix(FEATURE))
         stems.setdefault(match[1] if match else "", []).append(column)
-    blocks = {stem: tuple(found) for stem, found in stems.items() if stem and len(found) >= BLOCK}
+    blocks = {
+        stem: tuple(found)
+        for stem, found in stems.items()
+        if stem and len(found) >= BLOCK and _one_unit(_numbers(conditions, tuple(found)))
+    }
     taken = {column for found in blocks.values() for column in found}
     rest = tuple(column for column in columns if column not in taken)
     return ({"": rest} if rest else {}) | blocks
+
+
+def _one_unit(values: NDArray[np.float64]) -> bool:
+    _, spread, _ = _moments(values, ~np.isnan(values))
+    spread = spread[spread > 0]
+    return len(spread) == 0 or bool(spread.max() <= ONE_UNIT * spread.min())
 
 
 @dataclass(frozen=True)
