@@ -119,8 +119,8 @@ class Surrogate:
     factor: "Factor"
 
     def moments(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return mean and latent variance, (r,) each, of readable conditions, chunk by chunk."""
-        mean, variance = np.empty(len(rows)), np.empty(len(rows))
+        """Return mean and latent variance, (r,) each, of conditions, chunk by chunk; -1 = NaN."""
+        mean, variance = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
         for first in range(0, len(rows), CHUNK):
             part = slice(first, first + CHUNK)
             found = self.posterior(rows[part])
@@ -128,22 +128,33 @@ class Surrogate:
         return mean, variance
 
     def posterior(self, rows: NDArray[np.int64]) -> Posterior:
-        """Return the joint posterior of readable conditions."""
+        """Return the joint posterior of conditions, positions among the readable ones; -1 = NaN."""
         from screenwise.models.gp_task import task_posterior  # noqa: PLC0415
 
-        features = self.pool.training.take(rows)
+        there = np.flatnonzero(rows >= 0)
+        features = self.pool.training.take(rows[there])
         with threadpool_limits(1, user_api="blas"):
-            return task_posterior(self.pool.training, self.fit, self.factor, features, OFFSET)
+            found = task_posterior(self.pool.training, self.fit, self.factor, features, OFFSET)
+        return found if len(there) == len(rows) else found.spread(there, len(rows))
+
+    @property
+    def noise(self) -> float:
+        """Variance of one measurement, on the target's scale."""
+        return float(self.fit.weights.noise * self.fit.sd**2)
 
     def in_domain(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return whether conditions are near enough to measured ones to believe their predictions."""
+        """Return whether conditions are near enough to measured ones to believe their predictions; -1 = no."""
         from screenwise.models.gp_task import predict_task  # noqa: PLC0415
 
         training, weights = self.pool.training, self.fit.weights.kernel
-        features = training.take(rows)
+        there = rows >= 0
+        inside = np.zeros(len(rows), bool)
+        features = training.take(rows[there])
         with threadpool_limits(1, user_api="blas"):
             cross = training.cross(features, self.fit.rows, weights)
-            return predict_task(self.fit, self.factor, cross, training.own(features, weights), OFFSET).in_domain
+            found = predict_task(self.fit, self.factor, cross, training.own(features, weights), OFFSET)
+        inside[there] = found.in_domain
+        return inside
 
     def evidence(self) -> dict[str, Any]:
         """Return what the measured rows say of the fit: rows, leave-one-out, noise, weights."""

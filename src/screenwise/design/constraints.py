@@ -84,6 +84,12 @@ class Rules:
             mask &= self.cost <= self.budget - self.cost[rows].sum() + 1e-9 * self.budget
         return mask
 
+    def among(self, rows: NDArray[np.int64]) -> "Rules":
+        """Return the rules of a part of the pool that holds all of `first`."""
+        place = {int(row): position for position, row in enumerate(rows)}
+        first = tuple(place[row] for row in self.first)
+        return replace(self, first=first, open=self.open[rows], groups=self.groups[:, rows], cost=self.cost[rows])
+
     @property
     def free(self) -> bool:
         """Whether there is no rule at all beyond what is open."""

@@ -1,0 +1,271 @@
+"""A round chosen with any model: one fitted here to the utilities, or one that was fitted before."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, hstack, issparse
+from scipy.sparse.linalg import svds
+from scipy.special import ndtr
+from scipy.stats import spearmanr
+
+from screenwise.campaign.objective import Objective, learn_scale
+from screenwise.campaign.process import HIT_QUANTILE, REASONS, batch_ucb
+from screenwise.campaign.proposal import (
+    Plan,
+    Policy,
+    Proposal,
+    Request,
+    at_random,
+    make_plan,
+    reasons_with_forced,
+    signal,
+)
+from screenwise.design.acquisition import ACQUISITIONS, pick_thompson, pick_top, ucb
+from screenwise.errors import ModelError
+from screenwise.models import make_model
+from screenwise.prediction import Prediction
+from screenwise.protocols import HasPosterior, LeavesOneOut, Model, Posterior
+from screenwise.rng import derive_seed, stream
+from screenwise.screen import Screen, Targets
+
+LIKELY = 10_000
+"""Candidates of the highest bounds whose joint posterior is asked for."""
+DEFAULT = Policy()
+DIMENSIONS = 64
+"""Numbers that stand for conditions a forest could not read."""
+
+
+def choose_with_model(policy: Policy, known: Screen, plan: Plan) -> Proposal:
+    """Fit a model to the utilities of what is known, and choose by what it predicts."""
+    objective = plan.request.objective
+    utility = objective.utility(known.targets.dense()[:, 0])
+    scaled, scale = learn_scale(utility)
+    target = scaled if policy.scaled else utility
+    conditions, pool = known.conditions, plan.pool
+    if policy.model == "forest" and not reads_numbers(pool):
+        both = add_numbers(pd.concat([pool, conditions.reindex(columns=pool.columns)], ignore_index=True))
+        pool, conditions = both.iloc[: len(pool)], both.iloc[len(pool) :].reset_index(drop=True)
+    tasks = known.tasks.assign(kind="regression")
+    model = make_model(policy.model)
+    model.fit(
+        Screen(conditions, tasks, Targets(target[:, None], None, known.targets.weight)),
+        seed=derive_seed(plan.request.seed, "model"),
+    )
+    asked = np.flatnonzero(plan.rules.open | np.isin(np.arange(len(pool)), plan.rules.first))
+    prediction = _spread_out(model.predict(pool.iloc[asked].reset_index(drop=True)), asked, len(pool))
+    best = float(target.max()) if policy.acquisition == "ei" else float(np.quantile(target, HIT_QUANTILE))
+    kappa = policy.kappa_at(plan.request.progress_share)
+    rows, score = _pick(policy.acquisition, prediction, (best, kappa), plan)
+    mean, std = _moments(prediction, rows)
+    if policy.scaled:
+        mean, std = scale.back(mean, std)
+    evidence: dict[str, Any] = {"policy": f"{policy.model}, {policy.acquisition}", "rows": len(known)}
+    evidence |= signal(_rank_correlation(model, target), len(known))
+    return _answer(policy.acquisition, (rows, score, objective.value(mean), std), (prediction, evidence), plan)
+
+
+def propose_from(
+    model: Model,
+    task: int,
+    pool: pd.DataFrame,
+    request: Request,
+    *,
+    policy: Policy = DEFAULT,
+    measured: Iterable[str] = (),
+) -> Proposal:
+    """Choose a round with a model that was fitted before, on the task's own values.
+
+    Parameters
+    ----------
+    model
+        Fitted; one with a joint posterior gives batches whose spreads shrink pick by pick.
+    task
+        Which of the model's tasks the objective names.
+    pool
+        (n,) conditions with `condition_id`.
+    request
+        Objective, wells, rules.
+    policy
+        Its acquisition and kappa count; for ei and probability_of_hit the best prediction of the pool,
+        or the edge of its best 5 %, stand in for what was measured.
+    measured
+        condition_ids not to be chosen again.
+    """
+    plan = make_plan(pool, measured, request)
+    if policy.acquisition == "random":
+        return at_random(plan, 0, "at random")
+    asked = np.flatnonzero(plan.rules.open | np.isin(np.arange(len(pool)), [*plan.rules.first, *plan.pending]))
+    raw = model.predict(pool.iloc[asked].reset_index(drop=True))
+    prediction = _spread_out(_utility_of(_one_task(raw, task), request.objective), asked, len(pool))
+    known = prediction.mean[np.isfinite(prediction.mean)]
+    if len(known) == 0:
+        message = "The model predicts none of the open candidates; look at the note column of `screenwise predict`."
+        raise ModelError(message)
+    kappa = policy.kappa_at(request.progress_share)
+    best = float(known.max() if policy.acquisition == "ei" else np.quantile(known, HIT_QUANTILE))
+    turned = -1.0 if request.objective.direction == "minimize" else 1.0
+    # the model that `auto` chose knows what it can do; `auto` itself only passes questions on
+    able = getattr(model, "model_", model)
+    if policy.acquisition == "ucb" and isinstance(able, HasPosterior) and request.objective.direction != "absolute":
+        score = ucb(prediction, kappa=kappa)
+        rows = _batch(able, task, score, (turned, kappa), plan)
+    else:
+        rows, score = _pick(policy.acquisition, prediction, (best, kappa), plan)
+    mean, std = _moments(prediction, rows)
+    evidence = {"policy": policy.acquisition, "kappa": kappa, "signal": None, "note": ""}
+    told = (rows, score, request.objective.value(mean), std)
+    return _answer(policy.acquisition, told, (prediction, evidence), plan)
+
+
+def _batch(
+    model: HasPosterior, task: int, score: NDArray[np.float64], sign_and_kappa: tuple[float, float], plan: Plan
+) -> NDArray[np.int64]:
+    likely = pick_top(score, max(LIKELY, 2 * plan.request.wells), plan.keys, allowed=plan.rules.open)
+    rows = np.unique(np.concatenate([likely, plan.pending, np.asarray(plan.rules.first, np.int64)]))
+    posterior = model.posterior(plan.pool.iloc[rows].reset_index(drop=True), task)
+    sign, kappa = sign_and_kappa
+    return batch_ucb(_Turned(posterior, sign), rows, kappa, plan)
+
+
+class _Turned:
+    """A posterior of the utility: the task's own, or its negative."""
+
+    def __init__(self, posterior: Posterior, sign: float) -> None:
+        self.mean = sign * np.asarray(posterior.mean, np.float64)
+        self.variance = np.asarray(posterior.variance, np.float64)
+        self.noise = posterior.noise
+        self.covariance = posterior.covariance
+
+
+def _one_task(prediction: Prediction, task: int) -> Prediction:
+    inside = prediction.in_domain
+    return Prediction(
+        prediction.mean[:, [task]],
+        None if prediction.std is None else prediction.std[:, [task]],
+        None if prediction.draws is None else prediction.draws[:, :, [task]],
+        inside[:, task] if inside is not None and inside.ndim > 1 else inside,
+    )
+
+
+def _utility_of(prediction: Prediction, objective: Objective) -> Prediction:
+    """Return the prediction of the utility; of an absolute one the moments of a folded normal distribution."""
+    draws = prediction.draws
+    if objective.direction == "minimize":
+        return Prediction(-prediction.mean, prediction.std, None if draws is None else -draws, prediction.in_domain)
+    if objective.direction != "absolute":
+        return prediction
+    if prediction.std is None:
+        return Prediction(np.abs(prediction.mean), None, None if draws is None else np.abs(draws), prediction.in_domain)
+    mean = prediction.mean.astype(np.float64)
+    std = np.maximum(prediction.std.astype(np.float64), 1e-12)
+    folded = std * np.sqrt(2 / np.pi) * np.exp(-0.5 * (mean / std) ** 2) + mean * (1 - 2 * ndtr(-mean / std))
+    spread = np.sqrt(np.maximum(mean**2 + std**2 - folded**2, 0.0))
+    drawn = None if draws is None else np.abs(draws)
+    return Prediction(folded.astype(np.float32), spread.astype(np.float32), drawn, prediction.in_domain)
+
+
+def _spread_out(prediction: Prediction, asked: NDArray[np.int64], size: int) -> Prediction:
+    """Return the prediction of all n pool rows; NaN where none was asked for."""
+    mean = np.full((size, 1), np.nan, np.float32)
+    mean[asked] = prediction.mean[:, :1]
+    std, draws = None, None
+    if prediction.std is not None:
+        std = np.full((size, 1), np.nan, np.float32)
+        std[asked] = prediction.std[:, :1]
+    if prediction.draws is not None:
+        draws = np.full((len(prediction.draws), size, 1), np.nan, np.float32)
+        draws[:, asked] = prediction.draws[:, :, :1]
+    inside = np.zeros(size, bool)
+    if prediction.in_domain is not None:
+        inside[asked] = prediction.in_domain if prediction.in_domain.ndim == 1 else prediction.in_domain[:, 0]
+    return Prediction(mean, std, draws, inside)
+
+
+def _pick(
+    acquisition: str, prediction: Prediction, best_and_kappa: tuple[float, float], plan: Plan
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    best, kappa = best_and_kappa
+    allowed, first = plan.rules.mask_or_rule(), plan.rules.first
+    rng = stream(plan.request.seed, "acquisition")
+    if acquisition == "thompson" and prediction.draws is not None:
+        drawn = prediction.draws[rng.permutation(len(prediction.draws)), :, 0]
+        rows = pick_thompson(drawn, plan.request.wells, plan.keys, allowed=allowed, first=first)
+        return rows, prediction.mean[:, 0].astype(np.float64)
+    if acquisition == "ucb":
+        score = ucb(prediction, kappa=kappa)
+    else:
+        score = ACQUISITIONS[acquisition](prediction, best=best, rng=rng)
+    return pick_top(score, plan.request.wells, plan.keys, allowed=allowed, first=first), score
+
+
+def _moments(prediction: Prediction, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    mean = prediction.mean[rows, 0].astype(np.float64)
+    return mean, np.full(len(rows), np.nan) if prediction.std is None else prediction.std[rows, 0].astype(np.float64)
+
+
+def _rank_correlation(model: Model, target: NDArray[np.float64]) -> float | None:
+    able = getattr(model, "model_", model)
+    if not isinstance(able, LeavesOneOut):
+        return None
+    held = able.leave_one_out()[0][:, 0]
+    there = np.isfinite(held)
+    if there.sum() < 3 or np.ptp(held[there]) == 0 or np.ptp(target[there]) == 0:  # noqa: PLR2004
+        return 0.0
+    return float(spearmanr(held[there], target[there]).statistic)
+
+
+def _answer(
+    acquisition: str,
+    chosen: tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]],
+    told: tuple[Prediction, dict[str, Any]],
+    plan: Plan,
+) -> Proposal:
+    rows, score, mean, std = chosen
+    prediction, evidence = told
+    inside = np.zeros(len(rows), bool) if prediction.in_domain is None else prediction.in_domain[rows]
+    reason = REASONS.get(acquisition, "among the best predicted" if acquisition == "greedy" else "highest bound")
+    return Proposal(
+        rows, score[rows], mean, std, inside, reasons_with_forced(rows, plan, [reason] * len(rows)), evidence
+    )
+
+
+def reads_numbers(conditions: pd.DataFrame) -> bool:
+    """Say whether conditions have what a forest reads: a structure, or `feature:` columns."""
+    return any(str(name) == "smiles" or str(name).startswith("feature:") for name in conditions.columns)
+
+
+def add_numbers(conditions: pd.DataFrame) -> pd.DataFrame:
+    """Return conditions with `feature:` columns that say what their kernels see, for a forest.
+
+    The features of all kernels side by side, each of mean square length 1, reduced by a truncated
+    singular value decomposition. So the baseline reads the same descriptors as the process.
+    """
+    from screenwise.represent.flat import flat_features  # noqa: PLC0415
+    from screenwise.represent.kernels import default_kernels  # noqa: PLC0415
+
+    representations = list(dict.fromkeys(kernel.representation for kernel in default_kernels(conditions)))
+    table = hstack([_compact(flat_features(one.transform(conditions))) for one in representations], format="csr")
+    rank = min(DIMENSIONS, min(table.shape) - 1)
+    if rank < 1:
+        numbers = table.toarray()
+    else:
+        left, size, _ = svds(table, k=rank, v0=np.ones(min(table.shape)))
+        numbers = (left * size)[:, np.argsort(-size)]
+    names = [f"feature:part{place:03d}" for place in range(numbers.shape[1])]
+    frame = pd.DataFrame(numbers, columns=names, index=conditions.index)
+    return pd.concat([conditions, frame], axis=1)
+
+
+def _compact(flat: Any) -> csr_array:
+    """Return a table of the columns that occur, scaled to rows of mean square length 1."""
+    if issparse(flat):
+        codes, distinct = pd.factorize(flat.indices)
+        shape = (flat.shape[0], max(len(distinct), 1))
+        table = csr_array((flat.data.astype(np.float64), codes, flat.indptr), shape=shape)
+    else:
+        table = csr_array(np.nan_to_num(np.asarray(flat, np.float64)))
+    length = np.sqrt((table.data**2).sum() / max(table.shape[0], 1))
+    return table / length if length > 0 else table

@@ -1,0 +1,192 @@
+"""A round chosen with the Gaussian process of the pool."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from screenwise.campaign.objective import Scale, learn_scale
+from screenwise.campaign.proposal import Plan, Policy, Proposal, at_random, reasons_with_forced, signal
+from screenwise.campaign.surrogate import PoolKernels, Surrogate, SurrogateSettings, fit_surrogate, prepare_pool
+from screenwise.design.acquisition import (
+    ACQUISITIONS,
+    draw_functions,
+    log_expected_improvement,
+    pick_batch_ucb,
+    pick_thompson,
+    pick_top,
+)
+from screenwise.design.constraints import Rules
+from screenwise.errors import DesignError
+from screenwise.prediction import Prediction
+from screenwise.protocols import Posterior
+from screenwise.rng import derive_seed, stream
+from screenwise.screen import Screen
+
+LEAST_MEASURED = 5
+"""With fewer measured conditions than this nothing is learned: the round is chosen at random."""
+HIT_QUANTILE = 0.95
+"""What counts as a hit for probability_of_hit: above this quantile of the measured utilities."""
+DRAWN = 1000
+"""Candidates of the highest bounds among which functions are drawn."""
+REASONS = {
+    "ei": "most improvement expected",
+    "thompson": "best in one function drawn from the model",
+    "probability_of_hit": "most likely a hit",
+}
+
+
+@dataclass(frozen=True)
+class View:
+    """A pool of n candidates under a fitted process."""
+
+    surrogate: Surrogate
+    place: NDArray[np.int64]
+    """(n,) position among the readable conditions; -1 = cannot be read."""
+    mean: NDArray[np.float64]
+    variance: NDArray[np.float64]
+    """(n,) each, of the latent function on the target's scale; NaN = not asked or cannot be read."""
+    target: NDArray[np.float64]
+    """(m,) measured targets."""
+    scale: Scale
+
+    @property
+    def std(self) -> NDArray[np.float64]:
+        """(n,) of the latent function."""
+        return np.asarray(np.sqrt(self.variance))
+
+
+def choose_with_process(policy: Policy, known: Screen, plan: Plan, kernels: PoolKernels | None = None) -> Proposal:
+    """Fit the process to what is known of the objective, and choose."""
+    if kernels is None:
+        kernels = prepare_pool(_with_outside(plan.pool, known))
+    where = kernels.rows(known.conditions["condition_id"].astype(str).tolist())
+    seen = where >= 0
+    if seen.sum() < LEAST_MEASURED:
+        return at_random(plan, len(known), f"at random: fewer than {LEAST_MEASURED} measured conditions can be read")
+    target, scale = learn_scale(plan.request.objective.utility(known.targets.dense()[seen, 0]))
+    settings = SurrogateSettings(policy.rows_for_weights, policy.prior_sd)
+    seed = derive_seed(plan.request.seed, "process")
+    surrogate = fit_surrogate(kernels, where[seen], target, settings, seed)
+    place = kernels.place[: len(plan.pool)]
+    asked = np.flatnonzero(plan.rules.open & (place >= 0))
+    if len(asked) == 0:
+        message = f"None of the open candidates can be read ({kernels.note[plan.rules.open][0]}); check the pool."
+        raise DesignError(message)
+    mean, variance = np.full((2, len(place)), np.nan)
+    mean[asked], variance[asked] = surrogate.moments(place[asked])
+    view = View(surrogate, place, mean, variance, target, scale)
+    kappa = policy.kappa_at(plan.request.progress_share) if policy.acquisition == "ucb" else 0.0
+    rows, score = pick_with(policy.acquisition, view, kappa, plan)
+    return _answer(policy, view, (rows, score, kappa), plan)
+
+
+def _with_outside(pool: pd.DataFrame, known: Screen) -> pd.DataFrame:
+    """Return the pool followed by what was measured outside it, which teaches too."""
+    ids = known.conditions["condition_id"].astype(str)
+    outside = known.conditions[~ids.isin(pool["condition_id"].astype(str)).to_numpy(bool)]
+    return pd.concat([pool, outside.reindex(columns=pool.columns)], ignore_index=True) if len(outside) else pool
+
+
+def pick_with(acquisition: str, view: View, kappa: float, plan: Plan) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the picks and the (n,) scores of all candidates."""
+    if acquisition == "ucb":
+        return _pick_ucb(view, kappa, plan), view.mean + kappa * view.std
+    if acquisition == "thompson":
+        return _pick_thompson(view, plan), view.mean
+    prediction = Prediction(view.mean[:, None].astype(np.float32), view.std[:, None].astype(np.float32))
+    if acquisition == "ei":
+        # the logarithm orders candidates alike and does not fade to equal zeros
+        score = log_expected_improvement(prediction, best=float(view.target.max()))
+    else:
+        best = float(np.quantile(view.target, HIT_QUANTILE))
+        score = ACQUISITIONS[acquisition](prediction, best=best, rng=stream(plan.request.seed, "acquisition"))
+    allowed, first = plan.rules.mask_or_rule(), plan.rules.first
+    return pick_top(score, plan.request.wells, plan.keys, allowed=allowed, first=first), score
+
+
+def _pick_ucb(view: View, kappa: float, plan: Plan) -> NDArray[np.int64]:
+    """Pick one after the other among the candidates whose bound can win at all."""
+    wells = plan.request.wells
+    bound = view.mean + kappa * view.std
+    likely = np.isfinite(bound)
+    if plan.rules.free and likely.sum() > wells:
+        # bounds only shrink and means stay: no pick ends below the wells-th best mean
+        likely &= bound >= np.sort(view.mean[likely])[-wells]
+    likely[[*plan.pending, *plan.rules.first]] = True
+    rows = np.flatnonzero(likely)
+    posterior = view.surrogate.posterior(view.place[rows])
+    return batch_ucb(posterior, rows, kappa, plan)
+
+
+def batch_ucb(posterior: Posterior, rows: NDArray[np.int64], kappa: float, plan: Plan) -> NDArray[np.int64]:
+    """Return a batch of pool rows; pending ones lower the spreads first and are not returned.
+
+    Parameters
+    ----------
+    posterior
+        Of the pool's `rows`, which hold all that is pending or must be in.
+    rows
+        (r,) ascending.
+    kappa
+        Weight of the spread.
+    plan
+        Wells, rules, keys.
+    """
+    rules, pending = plan.rules.among(rows), np.searchsorted(rows, plan.pending).tolist()
+
+    def allowed(picks: Any) -> NDArray[np.bool_]:
+        return rules.allowed(picks[len(pending) :])
+
+    picks = pick_batch_ucb(
+        posterior,
+        plan.request.wells + len(pending),
+        kappa,
+        rules.open if rules.free else allowed,
+        keys=plan.keys[rows],
+        first=[*pending, *rules.first],
+    )
+    return rows[picks[len(pending) :]]
+
+
+def _pick_thompson(view: View, plan: Plan) -> NDArray[np.int64]:
+    wells = plan.request.wells
+    likely = pick_top(view.mean + 2.0 * view.std, max(DRAWN, 2 * wells), plan.keys, allowed=plan.rules.open)
+    read = np.sort(likely)
+    draws = draw_functions(
+        view.surrogate.posterior(view.place[read]), np.arange(len(read)), wells, stream(plan.request.seed, "functions")
+    )
+    rows = np.union1d(read, np.asarray(plan.rules.first, np.int64))
+    every = np.full((wells, len(rows)), np.nan)
+    every[:, np.searchsorted(rows, read)] = draws
+    rules: Rules = plan.rules.among(rows)
+    return rows[pick_thompson(every, wells, plan.keys[rows], allowed=rules.mask_or_rule(), first=rules.first)]
+
+
+def _answer(
+    policy: Policy, view: View, chosen: tuple[NDArray[np.int64], NDArray[np.float64], float], plan: Plan
+) -> Proposal:
+    rows, score, kappa = chosen
+    mean, latent = view.mean[rows], view.variance[rows]
+    utility, std = view.scale.back(mean, np.sqrt(latent + view.surrogate.noise))
+    evidence: dict[str, Any] = {"policy": f"gp, {policy.acquisition}", "kappa": kappa} | view.surrogate.evidence()
+    evidence |= signal(evidence["loo_rank_correlation"], len(view.target))
+    return Proposal(
+        rows,
+        score[rows],
+        plan.request.objective.value(utility),
+        std,
+        view.surrogate.in_domain(view.place[rows]),
+        reasons_with_forced(rows, plan, _reasons(policy.acquisition, rows, view.mean)),
+        evidence,
+    )
+
+
+def _reasons(acquisition: str, rows: NDArray[np.int64], mean: NDArray[np.float64]) -> list[str]:
+    if acquisition in REASONS:
+        return [REASONS[acquisition]] * len(rows)
+    known = mean[np.isfinite(mean)]
+    edge = np.sort(known)[-min(len(rows), len(known))]
+    return ["among the best predicted" if mean[row] >= edge else "uncertain, may be among the best" for row in rows]
