@@ -2,6 +2,7 @@
 
 import pkgutil
 from importlib import import_module
+from typing import Any
 
 import screenwise
 
@@ -38,6 +39,8 @@ napoleon_google_docstring = False
 napoleon_numpy_docstring = True
 napoleon_use_ivar = True
 viewcode_line_numbers = True
+# Columns named in "Returns" are words, not links: that several classes have a `mean` is no fault.
+suppress_warnings = ["ref.python"]
 
 
 def _room(name: str) -> str:
@@ -57,5 +60,28 @@ def _fill_rooms(app: object, name: str, source: list[str]) -> None:
         source[0] = "\n".join(_room(line.split()[1]) if line.startswith("@room ") else line for line in lines)
 
 
-def setup(app: object) -> None:
-    app.connect("source-read", _fill_rooms)  # type: ignore[attr-defined]
+def _keep_bars(app: object, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
+    """Write |x| as it stands: in our docstrings bars are absolute values, not substitutions."""
+    for place, line in enumerate(lines):
+        if not line.lstrip().startswith((">>>", "...")):
+            parts = line.split("`")
+            parts[::2] = [part.replace("|", "\\|") for part in parts[::2]]
+            lines[place] = "`".join(parts)
+    if what == "attribute":
+        _attributes[name] = list(lines)
+
+
+def _keep_colons(app: object, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
+    """Undo what napoleon does with attributes: it takes what stands before a colon for a type."""
+    if what == "attribute":
+        lines[:] = _attributes.pop(name)
+
+
+_attributes: dict[str, list[str]] = {}
+
+
+def setup(app: Any) -> None:
+    """Connect the changes to pages and docstrings; napoleon's own has priority 500."""
+    app.connect("source-read", _fill_rooms)
+    app.connect("autodoc-process-docstring", _keep_bars, priority=400)
+    app.connect("autodoc-process-docstring", _keep_colons, priority=600)
