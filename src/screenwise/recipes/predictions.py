@@ -1,6 +1,7 @@
 """The table of predictions: the user's own columns, then what the model says."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,21 @@ def predict_chunks(model: Model, conditions: pd.DataFrame, progress: Progress) -
     """Yield (first row, prediction) for blocks of conditions."""
     for first in range(0, max(len(conditions), 1), CHUNK_ROWS):
         block = conditions.iloc[first : first + CHUNK_ROWS].reset_index(drop=True)
-        yield first, model.predict(block)
+        yield first, without_unreadable(model.predict(block), block)
         progress("Predicting rows", min(first + CHUNK_ROWS, len(conditions)), len(conditions))
+
+
+def without_unreadable(prediction: Prediction, conditions: pd.DataFrame) -> Prediction:
+    """Take back what was said of rows that could not be read, and give the reading's reason instead."""
+    reason = conditions["note"].to_numpy(object) if "note" in conditions.columns else np.full(len(conditions), "")
+    bad = reason != ""
+    if not bad.any():
+        return prediction
+    mean, std = prediction.mean.copy(), None if prediction.std is None else prediction.std.copy()
+    for array in (mean, std):
+        if array is not None:
+            array[bad] = np.nan
+    return replace(prediction, mean=mean, std=std, note=np.where(bad, reason, _notes(prediction)))
 
 
 def long_table(own: pd.DataFrame, prediction: Prediction, tasks: list[str]) -> pd.DataFrame:

@@ -65,7 +65,8 @@ def candidates(pool: str, reading: Reading) -> pd.DataFrame:
 def with_features(conditions: pd.DataFrame, path: Path) -> pd.DataFrame:
     """Join a table of numbers onto conditions, by the entity that both name."""
     features = read_table(path)
-    key = next((name for name in ("gene", "variant", "sequence", "compound", "entity") if name in conditions), None)
+    names = ("gene", "variant", "sequence", "compound", "entity")
+    key = next((name for name in names if name in conditions or f"{name}_a" in conditions), None)
     if key is None:
         message = (
             f"{path} gives numbers per entity, but the table names no gene, variant, compound or entity to join on."

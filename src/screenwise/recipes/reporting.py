@@ -44,7 +44,7 @@ def report(folder: Path, out: Path | None = None) -> Outcome:
     return Outcome({"about": title}, files={"report": str(out)})
 
 
-def comparison_sections(folder: Path) -> list[Section]:
+def comparison_sections(folder: Path, name: str = "") -> list[Section]:
     """Return the parts of a page from ``summary.csv``, ``task_scores.csv`` and ``predictions.parquet``."""
     summary, tasks = pd.read_csv(folder / "summary.csv"), pd.read_csv(folder / "task_scores.csv")
     cells = pd.read_parquet(folder / "predictions.parquet")
@@ -59,7 +59,14 @@ def comparison_sections(folder: Path) -> list[Section]:
         for name in drawn
     ]
     text = "\n\n".join(["Every model is judged on the same cells, beside the baselines.", *notes])
-    sections = [Section("Models compared", text, pictures, [Table(_shown(summary, drawn), "Mean over tasks")])]
+    sections = [
+        Section(
+            f"Models compared: {name}" if name else "Models compared",
+            text,
+            pictures,
+            [Table(_shown(summary, drawn), "Mean over tasks")],
+        )
+    ]
     for split, part in cells.groupby("split", sort=False):
         sections += [split_section(str(split), part, summary, tasks)]
     return sections

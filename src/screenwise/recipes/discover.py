@@ -1,0 +1,72 @@
+"""From a fitted run and a pool to a plate map."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from screenwise.campaign.policy import Objective, Request, policy_for, propose_from
+from screenwise.design.plate import PlateRules, layout, write_plate
+from screenwise.errors import ConfigError
+from screenwise.recipes.learn import conditions_for, open_run, own_columns, run_tasks
+from screenwise.recipes.outcome import Outcome
+from screenwise.recipes.reading import Reading
+
+SHOWN = 8
+"""Chosen candidates that the terminal shows."""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What `screenwise propose` is asked for."""
+
+    wells: int = 96
+    acquisition: str = "auto"
+    objective: str | None = None
+    seed: int = 0
+
+
+def propose(run: Path, pool: str, out: Path, ask: Ask = Ask(), reading: Reading = Reading()) -> Outcome:
+    """Choose wells from a pool with a fitted run, leave out what it was fitted on, and write the plate map."""
+    model, tasks = open_run(run), run_tasks(run)
+    objective = Objective.parse(ask.objective or _only(tasks))
+    if objective.task not in tasks:
+        message = f"The run knows no task {objective.task!r}; it knows {', '.join(tasks)}."
+        raise ConfigError(message)
+    conditions = conditions_for(run, pool, reading)
+    usable = (conditions["note"].astype(str) == "") & ~conditions["condition_id"].duplicated()
+    open_pool = conditions[usable].reset_index(drop=True)
+    known = pd.read_parquet(run / "training.parquet")["condition_id"]
+    proposal = propose_from(
+        model,
+        tasks.index(objective.task),
+        open_pool,
+        Request(objective, ask.wells, seed=ask.seed),
+        policy=policy_for("auto", ask.acquisition),
+        measured=known,
+    )
+    chosen = own_columns(conditions)[usable].reset_index(drop=True).iloc[proposal.rows].reset_index(drop=True)
+    chosen = chosen.assign(
+        score=proposal.score,
+        predicted=proposal.mean,
+        std=proposal.std,
+        in_domain=proposal.in_domain,
+        reason=proposal.reason,
+    )
+    write_plate(layout(chosen, PlateRules(), ask.seed), out, [objective.task])
+    facts = {
+        "objective": str(objective),
+        "candidates": len(open_pool),
+        "already measured": int(open_pool["condition_id"].isin(known).sum()),
+        "left out, unreadable or doubled": int((~usable).sum()),
+        "chosen": len(chosen),
+    }
+    rows = [{str(name): value for name, value in row.items()} for row in chosen.head(SHOWN).to_dict("records")]
+    return Outcome(facts, rows, files={"plate map": str(out)})
+
+
+def _only(tasks: list[str]) -> str:
+    if len(tasks) > 1:
+        message = f"The run has {len(tasks)} tasks; say which with --objective, such as maximize:{tasks[0]}."
+        raise ConfigError(message)
+    return f"maximize:{tasks[0]}"
