@@ -1,0 +1,243 @@
+"""Where a campaign stands, worked out from its events alone."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from screenwise.campaign.store import Event
+from screenwise.config import from_mapping
+from screenwise.data.replicate import aggregate_replicates
+from screenwise.design.plate import PlateRules
+from screenwise.errors import CampaignError
+
+TESTED = ("sample", "replicate")
+"""Roles of wells that hold a condition of the pool; the others are controls."""
+KEY = ["plate", "well", "task"]
+"""What names a reading: a later one of the same key supersedes the earlier one."""
+WELLS = {"round": "int64", "plate": "object", "well": "object", "role": "object", "condition_id": "object"}
+READINGS = {
+    **WELLS,
+    "task": "object",
+    "value": "float64",
+    "relation": "int8",
+    "failed": "bool",
+    "note": "object",
+    "row": "int64",
+}
+PROPOSALS = {
+    "round": "int64",
+    "place": "int64",
+    "condition_id": "object",
+    "score": "float64",
+    "mean": "float64",
+    "std": "float64",
+    "in_domain": "bool",
+    "reason": "object",
+}
+QUARANTINE = {"row": "int64", "reason": "object", "content": "object"}
+
+
+@dataclass(frozen=True)
+class CampaignSettings:
+    """What a campaign looks for, with what, in how many wells; fixed when it is created."""
+
+    objective: str
+    """maximize:TASK, minimize:TASK or absolute:TASK."""
+    model: str = "auto"
+    """Model that learns from the results."""
+    acquisition: str = "auto"
+    """How candidates are scored."""
+    wells: int = 96
+    """Wells of one round, controls and replicates not counted."""
+    start: int | None = None
+    """Wells of the first round; `wells` when None."""
+    rounds: int | None = None
+    """Rounds planned (6 where None): the weight of exploring falls until then. The campaign may go on past them."""
+    seed: int = 0
+    """Seed of everything random."""
+    threshold: float | None = None
+    """A measured value at least this good (in the direction of the objective) is a hit."""
+    readouts: tuple[str, ...] = ()
+    """Tasks read beside the objective's: they get a column on the plate and are kept."""
+    plate: PlateRules = field(default_factory=PlateRules)
+    """Format, controls, replicates and edge rules of the plates."""
+
+
+def empty(kinds: dict[str, str]) -> pd.DataFrame:
+    """Return a table without rows.
+
+    Examples
+    --------
+    >>> list(empty(QUARANTINE))
+    ['row', 'reason', 'content']
+    """
+    return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in kinds.items()})
+
+
+@dataclass(frozen=True)
+class State:
+    """Everything the events say."""
+
+    settings: CampaignSettings
+    tasks: tuple[str, ...]
+    """The objective's task first."""
+    pool: str
+    """Digest of the pool."""
+    proposals: pd.DataFrame = field(default_factory=lambda: empty(PROPOSALS))
+    wells: pd.DataFrame = field(default_factory=lambda: empty(WELLS))
+    """Exported wells, a row each."""
+    readings: pd.DataFrame = field(default_factory=lambda: empty({**READINGS, "sequence": "int64", "file": "object"}))
+    """Every reading ever taken in, oldest first, superseded ones too."""
+    quarantined: pd.DataFrame = field(
+        default_factory=lambda: empty({**QUARANTINE, "sequence": "int64", "file": "object"})
+    )
+    files: dict[str, int] = field(default_factory=dict)
+    """SHA-256 of each file taken in -> its event."""
+    layouts: dict[int, str] = field(default_factory=dict)
+    """Round -> digest of its exported layout."""
+    evidence: tuple[dict[str, Any], ...] = ()
+    """What each proposal said of its model."""
+    stopped: str | None = None
+
+    @property
+    def round(self) -> int:
+        """The last proposed round; 0 before the first."""
+        return int(self.proposals["round"].max()) if len(self.proposals) else 0
+
+    @property
+    def name(self) -> str:
+        """created, proposed, exported, partially_ingested, ingested or stopped."""
+        if self.stopped is not None:
+            return "stopped"
+        if not self.round:
+            return "created"
+        if self.round not in self.layouts:
+            return "proposed"
+        if not (self.readings["round"] == self.round).any():
+            return "exported"
+        rounds = self.by_round()
+        done = rounds.loc[rounds["round"] == self.round, "standing"] != "pending"
+        return "ingested" if done.all() else "partially_ingested"
+
+    def current(self) -> pd.DataFrame:
+        """Return the readings that count: the last one of each plate, well and task."""
+        return self.readings.drop_duplicates(KEY, keep="last").reset_index(drop=True)
+
+    def cells(self) -> pd.DataFrame:
+        """Return one measurement per condition and task: condition_id, task, value, relation, replicates, reason.
+
+        Controls and failed wells are left out; replicates become their median, bounds respected.
+        """
+        current = self.current()
+        valid = current[~current["failed"] & current["role"].isin(TESTED)]
+        row, conditions = pd.factorize(valid["condition_id"])
+        task, tasks = pd.factorize(valid["task"])
+        cells = aggregate_replicates(row, task, valid["value"].to_numpy(), valid["relation"].to_numpy())
+        names = np.asarray(conditions, object)[cells["row"]], np.asarray(tasks, object)[cells["task"]]
+        return cells.drop(columns="row").assign(condition_id=names[0], task=names[1])
+
+    def by_round(self) -> pd.DataFrame:
+        """Return round, condition_id, standing (measured, failed, pending) of every proposed condition.
+
+        A condition is measured by one valid reading of the objective's task, failed when every
+        exported well of it in that round failed, else pending.
+        """
+        proposed = self.proposals[["round", "condition_id"]]
+        current = self.current()
+        current = current[(current["task"] == self.tasks[0]) & current["role"].isin(TESTED)]
+        sound = self.cells()
+        sound = sound.loc[(sound["task"] == self.tasks[0]) & (sound["reason"] == ""), "condition_id"]
+        # Readings that contradict each other are no measurement: the condition counts as failed.
+        valid = current[~current["failed"] & current["condition_id"].isin(sound)]
+        spent = pd.MultiIndex.from_frame(current[["plate", "well"]])
+        wells = self.wells[self.wells["role"].isin(TESTED)]
+        awaited = wells[~pd.MultiIndex.from_frame(wells[["plate", "well"]]).isin(spent)]
+
+        def among(other: pd.DataFrame) -> Any:
+            keys = pd.MultiIndex.from_frame(other[["round", "condition_id"]])
+            return pd.MultiIndex.from_frame(proposed).isin(keys)
+
+        waiting = among(awaited) | ~proposed["round"].isin(list(self.layouts)).to_numpy(bool)
+        standing = np.select([among(valid), waiting], ["measured", "pending"], "failed")
+        return proposed.assign(standing=standing.astype(object))
+
+    def standing(self) -> pd.Series:
+        """Return condition_id -> measured, pending or failed, over all rounds; failed ones may be proposed again."""
+        ranks = {"measured": 0, "pending": 1, "failed": 2}
+        rounds = self.by_round()
+        best = rounds["standing"].map(ranks).groupby(rounds["condition_id"], sort=False).min()
+        return best.map({rank: name for name, rank in ranks.items()})
+
+
+def fold(events: list[Event], load: Callable[[str], pd.DataFrame]) -> State:
+    """Return the state after some events.
+
+    Parameters
+    ----------
+    events
+        From the first on.
+    load
+        Returns the table of a digest, such as `Store.get`.
+    """
+    if not events or events[0].kind != "created":
+        message = "The campaign has no beginning: its first event is not `created`. Bring the folder back from a copy."
+        raise CampaignError(message)
+    first = events[0].payload
+    settings = from_mapping(CampaignSettings, first["settings"], "the campaign's settings")
+    state = State(settings, tuple(first["tasks"]), first["objects"]["pool"])
+    for event in events[1:]:
+        if event.kind not in _STEPS:
+            message = f"Event {event.sequence} is of unknown kind {event.kind!r}; install a newer release."
+            raise CampaignError(message)
+        state = _STEPS[event.kind](state, event, load)
+    return state
+
+
+Load = Callable[[str], pd.DataFrame]
+
+
+def _proposed(state: State, event: Event, load: Load) -> State:
+    table = load(event.payload["objects"]["proposal"])
+    return replace(
+        state,
+        proposals=_joined(state.proposals, table),
+        evidence=(*state.evidence, event.payload["evidence"]),
+    )
+
+
+def _exported(state: State, event: Event, load: Load) -> State:
+    digest = event.payload["objects"]["layout"]
+    layouts = {**state.layouts, int(event.payload["round"]): digest}
+    return replace(state, wells=_joined(state.wells, load(digest)[list(WELLS)]), layouts=layouts)
+
+
+def _ingested(state: State, event: Event, load: Load) -> State:
+    objects, about = event.payload["objects"], {"sequence": event.sequence, "file": event.payload["file"]}
+    return replace(
+        state,
+        readings=_joined(state.readings, load(objects["readings"]).assign(**about)),
+        quarantined=_joined(state.quarantined, load(objects["quarantine"]).assign(**about)),
+        files={**state.files, event.payload["digest"]: event.sequence},
+    )
+
+
+def _stopped(state: State, event: Event, load: Load) -> State:
+    return replace(state, stopped=event.payload["reason"])
+
+
+def _joined(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+    if new.empty:
+        return old
+    return pd.concat([old, new], ignore_index=True) if len(old) else new.reset_index(drop=True)
+
+
+_STEPS: dict[str, Callable[[State, Event, Load], State]] = {
+    "proposed": _proposed,
+    "exported": _exported,
+    "ingested": _ingested,
+    "stopped": _stopped,
+}
+"""Kind of event -> what it does to the state."""

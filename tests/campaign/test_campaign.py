@@ -1,0 +1,410 @@
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from screenwise.campaign import store as store_file
+from screenwise.campaign.campaign import Campaign, CampaignSettings
+from screenwise.errors import CampaignError, ColumnError, ConfigError, DataError, ScreenwiseError
+
+
+def test_the_states_follow_one_another(lab):
+    campaign = lab.begin()
+    said = [campaign.status()["state"]]
+    campaign.propose()
+    said.append(campaign.status()["state"])
+    filled = lab.fill(lab.export(campaign))
+    said.append(campaign.status()["state"])
+    campaign.ingest(lab.write(filled.iloc[:9], "a.csv"))
+    said.append(campaign.status()["state"])
+    campaign.ingest(lab.write(filled, "b.csv"))
+    said.append(campaign.status()["state"])
+    campaign.propose()
+    said.append(campaign.status()["state"])
+    campaign.stop("enough")
+    said.append(campaign.status()["state"])
+    assert said == ["created", "proposed", "exported", "partially_ingested", "ingested", "proposed", "stopped"]
+    assert [event.kind for event in campaign.store.events()] == [
+        "created", "proposed", "exported", "ingested", "ingested", "proposed", "stopped",
+    ]  # fmt: skip
+    assert campaign.status()["stopped"] == "enough"
+
+
+def test_no_condition_comes_twice_until_the_pool_is_used_up(lab):
+    campaign = lab.begin(wells=50)
+    seen = []
+    for _ in range(3):
+        lab.run_round(campaign)
+        seen += campaign.state().proposals["condition_id"].tolist()[len(seen) :]
+    assert len(seen) == len(set(seen)) == 120
+    assert campaign.status()["by_round"][-1]["proposed"] == 20
+    with pytest.raises(CampaignError, match="used up"):
+        campaign.propose()
+
+
+def test_what_awaits_its_result_is_passed_on_and_not_chosen_again(lab):
+    asked = []
+
+    def spy(policy, measured, pool, request):
+        asked.append((len(measured), len(pool), request.wells, sorted(request.pending)))
+        return lab.proposer(policy, measured, pool, request)
+
+    lab.begin()
+    campaign = lab.open(proposer=spy)
+    first = campaign.propose()
+    filled = lab.fill(lab.export(campaign))
+    with pytest.raises(CampaignError, match="no result of it is back"):
+        campaign.propose()
+    campaign.ingest(lab.write(filled.loc[filled["role"] == "sample"].iloc[:12]))
+    waiting = sorted(campaign.pending()["condition_id"])
+    second = campaign.propose()
+    assert len(waiting) == 8
+    assert asked == [(0, 120, 20, []), (12, 120, 20, waiting)]
+    assert not set(first["condition_id"]) & set(second["condition_id"])
+    campaign.export(lab.folder / "p.csv")
+    assert len(campaign.propose(ahead=True)) == 20
+
+
+def test_a_proposal_and_an_export_asked_for_again_are_the_same(lab):
+    campaign = lab.begin()
+    first = campaign.propose()
+    pd.testing.assert_frame_equal(campaign.propose(), first)
+    campaign.export(lab.folder / "a.csv")
+    lab.open().export(lab.folder / "b.csv")
+    assert (lab.folder / "a.csv").read_bytes() == (lab.folder / "b.csv").read_bytes()
+    assert len(campaign.store.events()) == 3
+
+
+def test_the_plate_map_has_the_promised_columns(lab):
+    campaign = lab.begin(readouts=("viability",))
+    campaign.propose()
+    plate = lab.export(campaign)
+    own = ["gene", "catalogue", "pool_note"]
+    assert list(plate.columns) == ["well", "plate", "role", "condition_id", *own, "growth", "viability"]
+    assert set(plate["role"]) == {"sample", "replicate", "positive", "negative"}
+    assert (plate[["growth", "viability"]] == "").all(axis=None)
+    assert plate.loc[plate["role"] == "sample", "catalogue"].str.len().eq(4).all()
+    pool = campaign.pool().set_index("condition_id")
+    tested = plate[plate["catalogue"] != ""]
+    assert tested["gene"].tolist() == pool.loc[tested["condition_id"], "gene"].tolist()
+
+
+def test_plates_of_all_rounds_have_names_of_their_own(lab):
+    campaign = lab.begin()
+    lab.run_round(campaign)
+    campaign.propose()
+    second = lab.export(campaign)
+    assert set(second["plate"]) == {"R2P1"}
+
+
+def test_the_status_is_json_and_counts(lab):
+    campaign = lab.begin(threshold=10.0, rounds=4)
+    assert campaign.status()["best"] is None
+    filled = lab.run_round(campaign)
+    campaign.propose()
+    status = json.loads(json.dumps(campaign.status()))
+    values = pd.to_numeric(filled.loc[filled["role"] == "sample", "growth"])
+    assert status["best"]["value"] == pytest.approx(values.max())
+    assert status["best"]["gene"] == filled.loc[values.idxmax(), "gene"]
+    assert status["hits"] == int((values >= 10).sum())
+    assert (status["measured"], status["pending"], status["candidates"]) == (20, 20, 80)
+    assert status["wells"] == {"exported": 23, "controls": 8, "measured": 23, "failed": 0, "pending": 0}
+    assert status["evidence"] == {"measured": 20, "loo_rank_correlation": 0.5}
+    assert [line["best"] for line in status["by_round"]] == [pytest.approx(values.max()), None]
+    assert status["events"][-1]["kind"] == "proposed"
+    assert status["flagged"] == []
+
+
+@pytest.mark.parametrize(("objective", "best"), [("minimize:growth", "-2"), ("absolute:growth", "-9")])
+def test_the_best_follows_the_objective(lab, objective, best):
+    campaign = lab.begin(objective=objective, threshold=2.0 if "abs" in objective else -1.0)
+    campaign.propose()
+    filled = lab.fill(lab.export(campaign))
+    rows = filled.index[filled["role"] == "sample"]
+    filled.loc[rows, "growth"] = "1"
+    filled = filled.loc[rows]
+    filled.loc[rows[:3], "growth"] = ["-2", ">-9" if "min" in objective else "-9", "8"]
+    campaign.ingest(lab.write(filled))
+    status = campaign.status()
+    if "min" in objective:  # ">-9" may be anything above: the best that is shown says so, and it is no sure hit
+        assert (status["best"]["value"], status["best"]["relation"], status["hits"]) == (-9.0, ">", 1)
+    else:
+        assert (status["best"]["value"], status["hits"]) == (float(best), 3)
+
+
+def test_a_bad_plate_is_flagged_but_kept(lab):
+    campaign = lab.begin()
+    campaign.propose()
+    filled = lab.fill(lab.export(campaign))
+    filled.loc[filled["role"] == "positive", "growth"] = "0.1"
+    campaign.ingest(lab.write(filled))
+    flags = campaign.status()["flagged"]
+    assert [(flag["plate"], flag["check"]) for flag in flags] == [("R1P1", "z prime")]
+    assert len(campaign.measured()) == 20
+    assert "z prime" in set(campaign.qc()["check"])
+
+
+def test_a_replay_gives_the_same_bits_and_finds_another_policy(lab):
+    campaign = lab.begin()
+    for _ in range(3):
+        lab.run_round(campaign)
+    seen = []
+    report = campaign.replay(lambda what, done, total: seen.append((done, total)))
+    assert report["ok"]
+    assert [line["same"] for line in report["rounds"]] == [True] * 3
+    assert seen == [(0, 3), (1, 3), (2, 3)]
+
+    def other(policy, measured, pool, request):
+        proposal = lab.proposer(policy, measured, pool, request)
+        return replace(proposal, score=np.nextafter(proposal.score, 9e9), reason=np.full(20, "luck", object))
+
+    report = lab.open(proposer=other).replay()
+    assert not report["ok"]
+    assert report["rounds"][0]["differs"] == ["score", "reason"]
+
+
+def test_late_results_and_corrections_do_not_change_the_replay_of_earlier_rounds(lab):
+    campaign = lab.begin()
+    campaign.propose()
+    filled = lab.fill(lab.export(campaign))
+    campaign.ingest(lab.write(filled.iloc[:15], "a.csv"))
+    campaign.propose()
+    campaign.ingest(lab.write(filled.assign(growth="5"), "late.csv"))
+    assert campaign.replay()["ok"]
+
+
+def test_a_campaign_can_be_zipped_and_moved(lab):
+    campaign = lab.begin()
+    lab.run_round(campaign)
+    before = campaign.status()
+    shutil.make_archive(str(lab.folder / "mail"), "zip", campaign.folder)
+    shutil.rmtree(campaign.folder)
+    shutil.unpack_archive(lab.folder / "mail.zip", lab.folder / "elsewhere ä?#")
+    moved = lab.open("elsewhere ä?#")
+    assert moved.verify()["ok"]
+    assert {**moved.status(), "folder": ""} == {**before, "folder": ""}
+    assert len(moved.propose()) == 20
+
+
+def test_tampering_stops_the_work_and_is_named(lab):
+    campaign = lab.begin()
+    lab.run_round(campaign)
+    digest = campaign.store.events()[1].payload["objects"]["proposal"]
+    path = campaign.folder / "objects" / f"{digest}.parquet"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    report = campaign.verify()
+    assert not report["ok"]
+    assert digest in report["damage"][0]
+    with pytest.raises(CampaignError, match="was changed"):
+        campaign.propose()
+
+
+@pytest.mark.parametrize(
+    ("pool", "error", "said"),
+    [
+        (pd.DataFrame({"gene": []}), DataError, "no rows"),
+        (pd.DataFrame({"gene": ["MYC", "TP53", "MYC"]}), DataError, r"MYC \(2 rows\)"),
+        (pd.DataFrame({"score": [1.0]}), ColumnError, "No column names what was applied"),
+        (pd.DataFrame({"condition_id": ["a", None]}), DataError, "Row 2"),
+        (pd.DataFrame([["a", 1, 2]], columns=["condition_id", "x", "x"]), ColumnError, "stand twice"),
+        (pd.DataFrame({"condition_id": ["a", "b"], "x": ["text", 5]}), DataError, "one kind of value"),
+    ],
+)
+def test_a_pool_that_will_not_do_is_refused_and_leaves_nothing(tmp_path, pool, error, said):
+    with pytest.raises(error, match=said):
+        Campaign.create(tmp_path / "c", pool, CampaignSettings("maximize:y"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"objective": "growth"}, "maximize:TASK"),
+        ({"objective": "maximize:well"}, "cannot be a column"),
+        ({"wells": 0}, "wells"),
+        ({"rounds": 0}, "rounds"),
+        ({"seed": -1}, "seed"),
+        ({"readouts": ("growth",)}, "stands twice"),
+    ],
+)
+def test_settings_that_will_not_do_are_refused(lab, settings, said):
+    with pytest.raises(ConfigError, match=said):
+        lab.begin(**settings)
+    assert list(lab.folder.iterdir()) == []
+
+
+def test_a_folder_in_use_is_not_touched(lab):
+    lab.begin()
+    with pytest.raises(CampaignError, match="exists already"):
+        lab.begin()
+    (lab.folder / "empty").mkdir()
+    assert lab.begin("empty").status()["state"] == "created"
+
+
+def test_values_known_beforehand_are_not_in_the_pool(lab):
+    pool = lab.pool().assign(growth=1.0)
+    campaign = Campaign.create(lab.folder / "c", pool, CampaignSettings("maximize:growth"))
+    assert "growth" not in campaign.pool().columns
+
+
+@pytest.mark.parametrize("rows", [[0, 0], [-1], [120], [], np.arange(21), [0.5]])
+def test_a_policy_that_proposes_nonsense_is_an_error_and_nothing_is_written(lab, rows):
+    lab.begin()
+    campaign = lab.open(proposer=lambda *_: lab.plain(rows))
+    with pytest.raises(CampaignError, match="different row numbers"):
+        campaign.propose()
+    assert campaign.status()["state"] == "created"
+
+
+def test_a_stopped_campaign_proposes_nothing_but_takes_late_results(lab):
+    campaign = lab.begin()
+    campaign.propose()
+    filled = lab.fill(lab.export(campaign))
+    campaign.stop("no money")
+    with pytest.raises(CampaignError, match="no money"):
+        campaign.propose()
+    with pytest.raises(CampaignError, match="stopped already"):
+        campaign.stop()
+    assert campaign.ingest(lab.write(filled))["new"] == 31
+    assert campaign.status()["state"] == "stopped"
+
+
+def test_nothing_to_export_is_said(lab):
+    with pytest.raises(CampaignError, match="propose a round first"):
+        lab.begin().export(lab.folder / "p.csv")
+
+
+@pytest.mark.parametrize("call", ["replace", "fsync"])
+@pytest.mark.parametrize("step", ["propose", "export", "ingest"])
+def test_a_full_disk_changes_nothing(lab, monkeypatch, call, step):
+    campaign = lab.begin()
+    if step != "propose":
+        campaign.propose()
+    if step == "ingest":
+        path = lab.write(lab.fill(lab.export(campaign)))
+    action = {
+        "propose": campaign.propose,
+        "export": lambda: campaign.export(lab.folder / "full.csv"),
+        "ingest": lambda: campaign.ingest(path),
+    }[step]
+    before = campaign.status()
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, full)
+        with pytest.raises(ScreenwiseError, match="No space left"):
+            action()
+    assert campaign.status() == before
+    assert campaign.verify()["ok"]
+    assert not (lab.folder / "full.csv").exists()
+    action()
+    assert campaign.status()["head"] != before["head"]
+
+
+CHILD = """
+import importlib.util, os, signal, sys, time
+from pathlib import Path
+
+spec = importlib.util.spec_from_file_location("lab", sys.argv[1])
+lab_file = importlib.util.module_from_spec(spec)
+sys.modules["lab"] = lab_file
+spec.loader.exec_module(lab_file)
+from screenwise.campaign.campaign import Campaign, CampaignSettings
+
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def hang(*_):
+    Path(sys.argv[2], "inside").touch()
+    time.sleep(600)
+
+
+def drive(folder, proposer, on_commit):
+    folder.mkdir(exist_ok=True)
+    lab = lab_file.Lab(folder)
+    settings = CampaignSettings("maximize:growth", wells=20, seed=5)
+    options = {"proposer": proposer, "on_commit": on_commit}
+    while True:
+        if not (folder / "campaign").exists():
+            Campaign.create(folder / "campaign", lab.pool(), settings, **options)
+        campaign = Campaign.open(folder / "campaign", **options)
+        state = campaign.state()
+        if state.name == "ingested" and state.round == 2:
+            return
+        if state.name in ("created", "ingested"):
+            campaign.propose()
+        elif state.name == "proposed":
+            campaign.export(folder / "plate.csv")
+        else:
+            filled = lab.fill(lab_file.pd.read_csv(folder / "plate.csv", dtype=str, keep_default_na=False))
+            campaign.ingest(lab.write(filled.iloc[:10] if state.name == "exported" else filled))
+
+
+def killed(folder, proposer, on_commit):
+    child = os.fork()
+    if child == 0:
+        drive(folder, proposer, on_commit)
+        os._exit(0)
+    return os.waitpid(child, 0)[1] == signal.SIGKILL
+
+
+folder, mode = Path(sys.argv[2]), sys.argv[3]
+if mode == "hang":
+    drive(folder, hang, None)
+drive(folder / "through", lab_file.proposer, None)
+assert killed(folder / "killed", lab_file.proposer, die)
+assert killed(folder / "killed", die, None)
+deaths = 0
+while killed(folder / "killed", lab_file.proposer, die):
+    deaths += 1
+print(deaths)
+"""
+
+
+def start(folder, mode):
+    folder.mkdir(exist_ok=True)
+    conftest = Path(__file__).with_name("conftest.py")
+    return subprocess.Popen([sys.executable, "-c", CHILD, str(conftest), str(folder), mode], stdout=subprocess.PIPE)
+
+
+def test_killed_inside_and_after_every_event_it_goes_on_and_proposes_the_same(lab):
+    child = start(lab.folder, "boundaries")
+    said, _ = child.communicate(timeout=300)
+    assert (child.returncode, said) == (0, b"8\n")
+    whole, killed = (lab.open(f"{name}/campaign") for name in ("through", "killed"))
+    kinds = [event.kind for event in killed.store.events()]
+    assert kinds == ["created", *["proposed", "exported", "ingested", "ingested"] * 2]
+    assert kinds == [event.kind for event in whole.store.events()]
+    objects = [[event.payload["objects"] for event in one.store.events()] for one in (whole, killed)]
+    assert objects[0] == objects[1]
+    assert killed.verify()["ok"]
+    assert killed.replay()["ok"]
+
+
+def test_killed_while_it_computes_nothing_happened_and_no_lock_is_left(lab, monkeypatch):
+    monkeypatch.setattr(store_file, "WAIT", 0.05)
+    with start(lab.folder, "hang") as child:
+        deadline = time.monotonic() + 120
+        while not (lab.folder / "inside").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        campaign = lab.open()
+        assert campaign.status()["state"] == "created"  # reading is not kept out
+        with pytest.raises(CampaignError, match="Another process is working"):
+            campaign.propose()
+        child.kill()
+    assert len(campaign.propose()) == 20
+    assert campaign.verify()["ok"]
