@@ -12,7 +12,14 @@ from screenwise.config import to_toml
 from screenwise.data.columns import Columns
 from screenwise.errors import ScreenwiseError
 from screenwise.recipes.outcome import Outcome, Progress
-from screenwise.recipes.settings import CampaignOptions, CompareSettings, FitSettings, SimulateSettings
+from screenwise.recipes.settings import (
+    Ask,
+    CampaignOptions,
+    CompareSettings,
+    FitSettings,
+    Reading,
+    SimulateSettings,
+)
 
 HELP = """Learn from screens, know where to believe the model, design the next plate.
 
@@ -81,7 +88,7 @@ def fit(
     """
     from screenwise.recipes import learn  # noqa: PLC0415
 
-    return learn.fit(table, out, settings, learn.Reading(columns, features), progress=_progress())
+    return learn.fit(table, out, settings, Reading(columns, features), progress=_progress())
 
 
 @app.command
@@ -108,7 +115,7 @@ def predict(
     """
     from screenwise.recipes import learn  # noqa: PLC0415
 
-    return learn.predict(run, table, out, wide=wide, reading=learn.Reading(columns), progress=_progress())
+    return learn.predict(run, table, out, wide=wide, reading=Reading(columns), progress=_progress())
 
 
 @app.command
@@ -126,7 +133,7 @@ def evaluate(run: Path, table: str, *, out: Path, columns: Annotated[Columns, Fl
     """
     from screenwise.recipes import learn  # noqa: PLC0415
 
-    return learn.evaluate(run, table, out, learn.Reading(columns), progress=_progress())
+    return learn.evaluate(run, table, out, Reading(columns), progress=_progress())
 
 
 @app.command
@@ -149,7 +156,7 @@ def compare(
     """
     from screenwise.recipes import comparison  # noqa: PLC0415
 
-    return comparison.compare(table, out, settings, comparison.Reading(columns, features), progress=_progress())
+    return comparison.compare(table, out, settings, Reading(columns, features), progress=_progress())
 
 
 @app.command
@@ -158,9 +165,7 @@ def propose(
     pool: str,
     *,
     out: Path,
-    wells: int = 96,
-    acquisition: str = "auto",
-    objective: str | None = None,
+    ask: Annotated[Ask, Flat] = Ask(),
     columns: Annotated[Columns, Flat] = Columns(),
 ) -> Outcome:
     """Choose the next wells from a pool with a fitted run, and write their plate map.
@@ -173,17 +178,10 @@ def propose(
         Candidates.
     out
         Plate map to write (CSV).
-    wells
-        Candidates to choose.
-    acquisition
-        How candidates are scored: auto, random, greedy, ucb, ei, thompson, probability_of_hit.
-    objective
-        maximize:TASK, minimize:TASK or absolute:TASK; by default maximize the only task.
     """
     from screenwise.recipes import discover  # noqa: PLC0415
 
-    ask = discover.Ask(wells, acquisition, objective)
-    return discover.propose(run, pool, out, ask, discover.Reading(columns))
+    return discover.propose(run, pool, out, ask, Reading(columns))
 
 
 @campaign.command(name="new")
@@ -206,7 +204,7 @@ def campaign_new(
     """
     from screenwise.recipes import campaigns  # noqa: PLC0415
 
-    return campaigns.new(folder, pool, options, campaigns.Reading(columns, features))
+    return campaigns.new(folder, pool, options, Reading(columns, features))
 
 
 @campaign.command(name="propose")
@@ -285,7 +283,7 @@ def simulate(
     """
     from screenwise.recipes import simulation  # noqa: PLC0415
 
-    return simulation.simulate(pool, out, settings, simulation.Reading(columns, features), progress=_progress())
+    return simulation.simulate(pool, out, settings, Reading(columns, features), progress=_progress())
 
 
 @app.command

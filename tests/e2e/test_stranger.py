@@ -50,12 +50,10 @@ def chembl_export():
             value = ""
         if number % 13 == 4:
             comment = "Outside typical range"
-        if number == 17:
-            smiles = "c1ccccc"
         cells = [
             name,
             "",
-            smiles,
+            "c1ccccc" if number == 17 else smiles,
             "Ki",
             relation,
             value,

@@ -110,7 +110,7 @@ def _published(
     folds = {"moleculeace": make_folds("moleculeace", screen, cells=cells)}
     seeds = tuple(range(seed, seed + plan.network_seeds))
     options = {"seeds": seeds, "jobs": plan.jobs, "cells": cells[["cliff"]], "folder": folder / "fits"}
-    found = compare(screen, models, folds, progress=progress, **options)  # type: ignore[arg-type]
+    found = compare(screen, models, folds, progress=progress, **options)
     write_comparison(found, folder)
     return found
 
@@ -124,7 +124,7 @@ def _new_compounds(
     # One fold of five of each kind: a fifth of the compounds is tested, and the page is there in minutes.
     folds = {name: make_folds(name, screen, seed=seed)[:1] for name in ("random", "scaffold")}
     options = {"jobs": plan.jobs, "cells": cells[["cliff"]], "folder": folder / "fits", "seeds": (seed,)}
-    found = compare(screen, models, folds, progress=progress, **options)  # type: ignore[arg-type]
+    found = compare(screen, models, folds, progress=progress, **options)
     write_comparison(found, folder)
     return found
 
@@ -201,7 +201,8 @@ def _domain_section(published: Comparison, cells: pd.DataFrame) -> Section:
     similarity = _nearest(published.screen, measured, train, at)
     text = (
         "How far a test compound is from what the model learnt says how wrong it may be. Predictions carry the flag "
-        "in_domain: false where the nearest training compound is farther than 95 % of the training compounds are from theirs."
+        "in_domain: false where the nearest training compound is farther than 95 % of the training compounds are "
+        "from theirs."
     )
     return Section("Where to believe it", text, [reporting.similarity_errors(own, similarity)])
 

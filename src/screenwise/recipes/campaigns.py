@@ -11,8 +11,8 @@ from screenwise.data.table import write_table
 from screenwise.design.plate import PlateRules
 from screenwise.errors import CampaignError
 from screenwise.recipes.outcome import Outcome, Progress, silent
-from screenwise.recipes.reading import Reading, candidates
-from screenwise.recipes.settings import CampaignOptions
+from screenwise.recipes.reading import candidates
+from screenwise.recipes.settings import CampaignOptions, Reading
 from screenwise.report.html import Picture, Section, Table
 from screenwise.report.platemap import plate_map
 from screenwise.screen import Screen
@@ -101,7 +101,8 @@ def replay(folder: Path, *, progress: Progress = silent) -> Outcome:
         other = [
             f"round {line['round']} ({', '.join(line['differs'])})" for line in found["rounds"] if not line["same"]
         ]
-        message = f"Computed again, the proposals differ: {'; '.join(other)}. Was it made with other versions? {rows[0]['software']}"
+        then = next((line["software"] for line in rows if line["software"] != "{}"), "the same as now")
+        message = f"Computed again, the proposals differ: {'; '.join(other)}. They were made with versions {then}."
         raise CampaignError(message)
     return Outcome({"rounds the same bit for bit": len(rows)}, rows)
 

@@ -12,8 +12,8 @@ from screenwise.evaluate.compare import BASELINES, Comparison, write_comparison
 from screenwise.evaluate.compare import compare as run_comparison
 from screenwise.models import MODELS, make_model
 from screenwise.recipes.outcome import Outcome, Progress, silent
-from screenwise.recipes.reading import Measured, Reading, measured
-from screenwise.recipes.settings import CompareSettings
+from screenwise.recipes.reading import Measured, measured
+from screenwise.recipes.settings import CompareSettings, Reading
 
 AUTO = ("auto", "forest")
 """What is compared when nobody names models: the default, and the forest that most people would try."""
@@ -98,7 +98,7 @@ def _splits(settings: CompareSettings, data: Measured) -> tuple[dict[str, list[F
         asked.remove("scaffold")
         notes.append("There are no structures, so only the random split is used.")
     options = {"folds": settings.folds, "seed": settings.seed, "cells": data.cells}
-    folds = {name: make_folds(name, data.screen, **options) for name in asked}  # type: ignore[arg-type]
+    folds = {name: make_folds(name, data.screen, **options) for name in asked}
     if "random" in folds and "scaffold" in SPLITS and "scaffold" in folds:
         notes.append("Random folds keep close relatives on both sides; the scaffold row is what new chemistry gets.")
     return folds, notes

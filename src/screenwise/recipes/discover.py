@@ -1,6 +1,5 @@
 """From a fitted run and a pool to a plate map."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -10,20 +9,10 @@ from screenwise.design.plate import PlateRules, layout, write_plate
 from screenwise.errors import ConfigError
 from screenwise.recipes.learn import conditions_for, open_run, own_columns, run_tasks
 from screenwise.recipes.outcome import Outcome
-from screenwise.recipes.reading import Reading
+from screenwise.recipes.settings import Ask, Reading
 
 SHOWN = 8
 """Chosen candidates that the terminal shows."""
-
-
-@dataclass(frozen=True)
-class Ask:
-    """What `screenwise propose` is asked for."""
-
-    wells: int = 96
-    acquisition: str = "auto"
-    objective: str | None = None
-    seed: int = 0
 
 
 def propose(run: Path, pool: str, out: Path, ask: Ask = Ask(), reading: Reading = Reading()) -> Outcome:

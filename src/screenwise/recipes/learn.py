@@ -13,14 +13,14 @@ import pandas as pd
 from screenwise.config import from_mapping, to_mapping
 from screenwise.data.columns import Columns
 from screenwise.data.split import Fold, make_folds
-from screenwise.data.table import read_table
+from screenwise.data.table import read_table, write_table
 from screenwise.errors import DataError, ModelError
 from screenwise.evaluate.compare import score_cells
 from screenwise.models import load_model, make_model, model_class, save_model
 from screenwise.recipes.outcome import Outcome, Progress, silent
-from screenwise.recipes.predictions import write_predictions
-from screenwise.recipes.reading import Measured, Reading, candidates, measured, with_features
-from screenwise.recipes.settings import FitSettings
+from screenwise.recipes.predictions import long_table, predict_chunks, wide_table
+from screenwise.recipes.reading import Measured, candidates, measured, with_features
+from screenwise.recipes.settings import FitSettings, Reading
 from screenwise.run import Run, atomic_path, read_json, write_json
 from screenwise.screen import Screen
 
@@ -71,7 +71,13 @@ def predict(
     model, tasks = open_run(run), run_tasks(run)
     conditions = conditions_for(run, table, reading)
     own = own_columns(conditions)
-    written = write_predictions(model, conditions, own, tasks, out, wide=wide, progress=progress)
+    shape = wide_table if wide else long_table
+    parts = [
+        shape(own.iloc[first : first + len(prediction.mean)], prediction, tasks)
+        for first, prediction in predict_chunks(model, conditions, progress)
+    ]
+    written = pd.concat(parts, ignore_index=True)
+    write_table(written, out)
     missing = int((conditions.get("note", pd.Series([""] * len(conditions))) != "").sum())
     facts = {"rows": len(conditions), "tasks": len(tasks), "rows without prediction": missing}
     inside = written["in_domain"].mean() if len(written) else 0.0
@@ -141,12 +147,12 @@ def conditions_for(run: Path, table: str, reading: Reading) -> pd.DataFrame:
 
 
 def _columns_of(run: Path, table: str, given: Columns) -> Columns:
-    """What the user says now wins; then what was said at the fit, where the table has it."""
+    """Take what the user says now; else what was said at the fit, where the table has it."""
     before = from_mapping(Columns, read_json(run / "config.json")["columns"])
     if not Path(table).is_file():
         return given
     there = set(read_table(Path(table)).columns)
-    keep = {
+    keep: dict[str, Any] = {
         name: value
         for name, value in vars(before).items()
         if getattr(given, name) is None and isinstance(value, str) and value in there
@@ -193,7 +199,7 @@ def _model_config(settings: FitSettings) -> Any:
 
 
 def _typed(settings: dict[str, Any]) -> dict[str, Any]:
-    """The command line gives text; TOML's own reading of it gives numbers, booleans and lists."""
+    """Read the command line's text as TOML would: numbers, booleans and lists."""
     import tomllib  # noqa: PLC0415
 
     def value(text: Any) -> Any:
@@ -265,8 +271,10 @@ def _reason(model: Any) -> str:
 
 def _fit_facts(data: Measured, train: Screen, settings: FitSettings, reason: str) -> dict[str, Any]:
     facts: dict[str, Any] = {
-        "read": f"{len(data.screen)} conditions, {len(data.screen.tasks)} tasks, {len(data.screen.targets.cells())} values",
-        "learnt from": f"{len(train.targets.cells())} values",
+        "conditions": len(data.screen),
+        "tasks": len(data.screen.tasks),
+        "measurements": len(data.screen.targets.cells()),
+        "learnt from": len(train.targets.cells()),
         "model": settings.model,
     }
     if reason:

@@ -2,12 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from screenwise.data.table import write_table
 from screenwise.prediction import Prediction
 from screenwise.protocols import Model
 from screenwise.recipes.outcome import Progress
@@ -78,24 +76,3 @@ def _notes(prediction: Prediction) -> np.ndarray:
     if prediction.note is None:
         return np.full(len(prediction.mean), "", object)
     return prediction.note
-
-
-def write_predictions(
-    model: Model,
-    conditions: pd.DataFrame,
-    own: pd.DataFrame,
-    tasks: list[str],
-    out: Path,
-    *,
-    wide: bool,
-    progress: Progress,
-) -> pd.DataFrame:
-    """Predict all conditions and write the table; returns it."""
-    shape = wide_table if wide else long_table
-    parts = []
-    for first, prediction in predict_chunks(model, conditions, progress):
-        block = own.iloc[first : first + len(prediction.mean)].reset_index(drop=True)
-        parts.append(shape(block, prediction, tasks))
-    table = pd.concat(parts, ignore_index=True)
-    write_table(table, out)
-    return table

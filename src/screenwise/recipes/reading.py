@@ -6,20 +6,11 @@ from pathlib import Path
 import pandas as pd
 
 from screenwise.data.assay import read_assay, read_conditions, read_table
-from screenwise.data.columns import Columns
 from screenwise.data.datasets import DATASETS, load_dataset
 from screenwise.errors import DataError
+from screenwise.recipes.settings import Reading
 from screenwise.represent.features import join_features
 from screenwise.screen import Screen
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How to read a user's table."""
-
-    columns: Columns = Columns()
-    features: Path | None = None
-    """Table of numbers per entity, joined on its id."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,31 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from screenwise.data.columns import Columns
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How to read a user's table."""
+
+    columns: Columns = Columns()
+    features: Path | None = None
+    """Table of numbers per entity, joined on its id."""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What `screenwise propose` is asked for."""
+
+    wells: int = 96
+    """Candidates to choose."""
+    acquisition: str = "auto"
+    """How candidates are scored: auto, random, greedy, ucb, ei, thompson, probability_of_hit."""
+    objective: str | None = None
+    """maximize:TASK, minimize:TASK or absolute:TASK; by default maximize the only task."""
+    seed: int = 0
+    """Seed of the layout and of ties."""
+
 
 @dataclass(frozen=True)
 class FitSettings:

@@ -9,9 +9,9 @@ from screenwise.campaign.policy import POLICIES, Objective, SimulatedPolicy
 from screenwise.data.datasets import DATASETS
 from screenwise.errors import ConfigError
 from screenwise.recipes.outcome import Outcome, Progress, silent
-from screenwise.recipes.reading import Measured, Reading, measured
+from screenwise.recipes.reading import Measured, measured
 from screenwise.recipes.reporting import replay_sections
-from screenwise.recipes.settings import SimulateSettings
+from screenwise.recipes.settings import Reading, SimulateSettings
 from screenwise.report.curves import replay_curves
 from screenwise.report.html import write_report
 from screenwise.report.ink import write_figure
