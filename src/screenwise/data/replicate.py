@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 
-from screenwise.screen import ABOVE, BELOW, EXACT
+from screenwise.screen import ABOVE, BELOW, EXACT, Cells, Screen, targets_from_cells
 
 BOTH_SIDES = "bounds on both sides and no exact value"
 
@@ -69,3 +70,29 @@ def aggregate_replicates(
             "reason": np.where(both, BOTH_SIDES, "").astype(object),
         }
     )
+
+
+def one_row_per_condition(screen: Screen) -> Screen:
+    """Return the screen with the rows of one condition made one, their readings aggregated.
+
+    Cells with bounds on both sides and no exact value are left out. A screen whose conditions all
+    differ is returned as it is.
+
+    Examples
+    --------
+    >>> from screenwise.screen import make_screen
+    >>> twice = make_screen(pd.DataFrame({"gene": ["MYC", "MYC"]}), np.array([[1.0], [2.0]]), ["growth"])
+    >>> one_row_per_condition(twice).targets.value.tolist()
+    [[1.5]]
+    """
+    codes, ids = pd.factorize(screen.conditions["condition_id"])
+    if len(ids) == len(screen):
+        return screen
+    cells = screen.targets.cells()
+    merged = aggregate_replicates(codes[cells.row], cells.task, cells.value, cells.relation)
+    merged = merged[merged["reason"] == ""]
+    first = np.zeros(len(ids), np.int64)
+    first[codes[::-1]] = np.arange(len(codes))[::-1]
+    arrays = (merged[name].to_numpy() for name in ("row", "task", "value", "relation"))
+    targets = targets_from_cells(Cells(*arrays), (len(ids), len(screen.tasks)), sparse=issparse(screen.targets.value))
+    return Screen(screen.conditions.iloc[first].reset_index(drop=True), screen.tasks, targets)

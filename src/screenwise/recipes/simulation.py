@@ -7,6 +7,7 @@ import pandas as pd
 
 from screenwise.campaign.policy import POLICIES, Objective, SimulatedPolicy
 from screenwise.data.datasets import DATASETS
+from screenwise.data.replicate import one_row_per_condition
 from screenwise.errors import ConfigError
 from screenwise.recipes.outcome import Outcome, Progress, silent
 from screenwise.recipes.reading import Measured, measured
@@ -56,7 +57,7 @@ def simulate_screen(
         seeds=tuple(range(settings.seeds)),
     )
     policies = {name: SimulatedPolicy(POLICIES[name], objective) for name in _policies(settings)}
-    curves = run_replay(policies, screen, replay, jobs=settings.jobs, progress=progress)
+    curves = run_replay(policies, one_row_per_condition(screen), replay, jobs=settings.jobs, progress=progress)
     with atomic_path(out / "curves.csv") as draft:
         curves.to_csv(draft, index=False)
     write_figure(out / "curves.svg", replay_curves(curves))
