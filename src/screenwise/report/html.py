@@ -174,7 +174,7 @@ def _format_number(value: float, digits: int) -> str:
     if value.is_integer() and abs(value) >= 1000:  # noqa: PLR2004
         return f"{value:,.0f}"
     if value and not 10.0**-digits <= abs(value) < 1e6:  # noqa: PLR2004
-        return f"{value:.3g}"
+        return f"{value:.2g}"
     return f"{value:,.{digits}f}"
 
 
