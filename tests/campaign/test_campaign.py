@@ -14,6 +14,7 @@ import pytest
 
 from screenwise.campaign import store as store_file
 from screenwise.campaign.campaign import Campaign, CampaignSettings
+from screenwise.design.plate import PlateRules
 from screenwise.errors import CampaignError, ColumnError, ConfigError, DataError, ScreenwiseError
 
 
@@ -203,7 +204,7 @@ def test_tampering_stops_the_work_and_is_named(lab):
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     report = campaign.verify()
     assert not report["ok"]
-    assert digest in report["damage"][0]
+    assert digest in report["problems"][0]
     with pytest.raises(CampaignError, match="was changed"):
         campaign.propose()
 
@@ -281,6 +282,21 @@ def test_a_stopped_campaign_proposes_nothing_but_takes_late_results(lab):
 def test_nothing_to_export_is_said(lab):
     with pytest.raises(CampaignError, match="propose a round first"):
         lab.begin().export(lab.folder / "p.csv")
+
+
+def test_the_default_policy_learns_and_replays_with_pending_wells(lab):
+    settings = CampaignSettings("maximize:growth", wells=15, plate=PlateRules(replicates=0))
+    pool = lab.pool().assign(**{"feature:b": np.arange(120.0)})
+    campaign = Campaign.create(lab.folder / "auto", pool, settings)
+    for _ in range(3):
+        campaign.propose()
+        filled = lab.fill(lab.export(campaign))
+        campaign.ingest(lab.write(filled[filled["role"] == "sample"].iloc[:13]))
+    status = campaign.status()
+    assert status["evidence"]["loo_rank_correlation"] > 0.5
+    assert (status["measured"], status["pending"]) == (39, 6)
+    assert status["best"]["value"] > 11
+    assert campaign.replay()["ok"]
 
 
 @pytest.mark.parametrize("call", ["replace", "fsync"])

@@ -35,7 +35,7 @@ def test_the_log_keeps_what_was_said_in_order(store):
     assert [event.sequence for event in events] == [1, 2, 3, 4]
     assert [event.previous for event in events[1:]] == [event.hash for event in events[:-1]]
     assert store.get(events[2].payload["objects"]["proposal"])["a"].tolist() == [2, 7]
-    assert store.verify() == {"ok": True, "events": 4, "objects": 4, "head": events[-1].hash, "damage": []}
+    assert store.verify() == {"ok": True, "events": 4, "objects": 4, "head": events[-1].hash, "problems": []}
 
 
 def test_the_file_is_strict_write_ahead_and_refuses_changes(store):
@@ -53,7 +53,7 @@ def test_a_changed_cell_is_found_and_its_event_named(store, column):
     change(store, f"UPDATE events SET {column} = ? WHERE sequence = 3", '{"round":9}')
     report = store.verify()
     assert not report["ok"]
-    assert report["damage"][0].startswith("Event 3 (")
+    assert report["problems"][0].startswith("Event 3 (")
     with pytest.raises(CampaignError, match=r"Event 3 \("):
         store.events()
     with pytest.raises(CampaignError, match="damaged"), store.writing("ann"):
@@ -64,9 +64,9 @@ def test_a_removed_event_and_a_forged_payload_with_its_digest_are_found(store):
     text = json.dumps({"round": 9})
     digest = store_file.hashlib.sha256(text.encode()).hexdigest()
     change(store, "UPDATE events SET payload = ?, payload_digest = ? WHERE sequence = 2", text, digest)
-    assert "Event 2" in store.verify()["damage"][0]
+    assert "Event 2" in store.verify()["problems"][0]
     change(store, "DELETE FROM events WHERE sequence = 2")
-    assert "Event 3 (proposed): it stands in place 2" in store.verify()["damage"][0]
+    assert "Event 3 (proposed): it stands in place 2" in store.verify()["problems"][0]
 
 
 def test_a_changed_or_missing_table_is_found_and_named(store):
@@ -76,7 +76,7 @@ def test_a_changed_or_missing_table_is_found_and_named(store):
     data[20] ^= 1
     path.write_bytes(data)
     (store.folder / "objects" / f"{second}.parquet").unlink()
-    damage = store.verify()["damage"]
+    damage = store.verify()["problems"]
     assert len(damage) == 2
     assert "Event 1" in damage[0]
     assert first in damage[0]
@@ -149,3 +149,19 @@ def test_events_are_announced_once_they_are_safe(tmp_path):
         writer.append("created", {})
         assert seen == []
     assert seen == [("created", 1)]
+
+
+def test_a_full_disk_under_the_log_is_our_error_and_leaves_nothing(store, monkeypatch):
+    connect = sqlite3.connect
+
+    def small(*arguments, **options):
+        connection = connect(*arguments, **options)
+        connection.execute("PRAGMA max_page_count = 1")  # no page more than there are
+        return connection
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store_file.sqlite3, "connect", small)
+        with pytest.raises(CampaignError, match="full"), store.writing("ann") as writer:
+            writer.append("stopped", {"reason": "x" * 100_000})
+    assert len(store.events()) == 4
+    assert store.verify()["ok"]

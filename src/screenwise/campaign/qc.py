@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from screenwise.campaign.state import TESTED
 from screenwise.rng import stream
 
 COLUMNS = {
@@ -35,7 +36,7 @@ class QcRules:
     z_prime: float = 0.5
     """Least Z' of positive against negative controls (Zhang, Chung and Oldenburg 1999: 0.5 is excellent)."""
     missing: float = 0.1
-    """Largest share of exported wells without a value."""
+    """Largest share of sample and replicate wells without a value."""
     position: float = 0.005
     """Least permutation p value of row, column and edge effects."""
     drift: float = 3.0
@@ -135,9 +136,10 @@ def _with_positions(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _missing(part: pd.DataFrame, rules: QcRules) -> dict[str, Any]:
+    part = part[part["role"].isin(TESTED)]
     lost = int(part["value"].isna().sum())
     problem = f"{lost} of {len(part)} wells have no value; look for a failed dispense or an incomplete file."
-    return _line("missing wells", lost / len(part), rules.missing, problem, least=False)
+    return _line("missing wells", lost / max(len(part), 1), rules.missing, problem, least=False)
 
 
 def _z_prime(part: pd.DataFrame, rules: QcRules) -> dict[str, Any]:
@@ -223,7 +225,7 @@ def _permutation_p(ranks: NDArray[Any], draws: NDArray[Any], groups: NDArray[Any
 
 def _replicates(part: pd.DataFrame, table: pd.DataFrame, rules: QcRules) -> dict[str, Any]:
     """Compare the conditions of this plate that have several readings, wherever those stand."""
-    tested = table[table["role"].isin(["sample", "replicate"]) & table["value"].notna()]
+    tested = table[table["role"].isin(TESTED) & table["value"].notna()]
     tested = tested[tested["condition_id"].isin(part["condition_id"])]
     several = tested[tested.groupby("condition_id")["value"].transform("size") > 1]
     count = several["condition_id"].nunique()

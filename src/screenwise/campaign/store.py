@@ -223,14 +223,14 @@ class Store:
 
         Returns
         -------
-        dict: ok, events (number), objects (number of tables named), head (last hash), damage (list of text).
+        dict: ok, events (number), objects (number of tables named), head (last hash), problems (list of text).
         """
         try:
             with self._connected() as connection:
                 broken = connection.execute("PRAGMA integrity_check").fetchone()[0]
                 rows = _rows(connection)
         except CampaignError as error:
-            return {"ok": False, "events": 0, "objects": 0, "head": "", "damage": [str(error)]}
+            return {"ok": False, "events": 0, "objects": 0, "head": "", "problems": [str(error)]}
         damage = [] if broken == "ok" else [f"{self.path}: {broken}."]
         damage += chain_damage(rows)
         wanted: dict[str, int] = {}
@@ -241,7 +241,7 @@ class Store:
             fault = _damage_of(self._object(digest), digest)
             damage += [f"Event {sequence}: {fault}"] if fault else []
         head = rows[-1][7] if rows else GENESIS
-        return {"ok": not damage, "events": len(rows), "objects": len(wanted), "head": head, "damage": damage}
+        return {"ok": not damage, "events": len(rows), "objects": len(wanted), "head": head, "problems": damage}
 
 
 def _parquet(table: pd.DataFrame) -> io.BytesIO:

@@ -161,7 +161,8 @@ def replayed_campaign(
     task = Objective.parse(objective).task
     truth = pd.Series(screen.targets.dense()[:, screen.task_index(task)], screen.conditions["condition_id"])
     while True:
-        campaign.propose()
+        if campaign.state().name != "exported":  # else interrupted while this round was out
+            campaign.propose()
         number = campaign.state().round
         plate = folder.parent / "plates" / f"round_{number}.csv"
         sheet = campaign.export(plate)
