@@ -124,9 +124,9 @@ def thompson(prediction: Prediction, *, best: float = 0.0, rng: np.random.Genera
     if prediction.draws is not None:
         return _kept(prediction, _best_rank(prediction.draws[:, :, 0], rng))
     std = _std(prediction, "thompson")
-    salt = f"{int(rng.integers(2**63)):016x}"[:16]
-    words = pd.util.hash_array(std.astype(np.float32), hash_key=salt) ^ np.uint64(int(rng.integers(2**63)))
-    return _kept(prediction, _mean(prediction) + std * ndtri(_uniform(words)))
+    # pandas' keys count for text only: the salt is added and scrambled here
+    words = std.astype(np.float32).view(np.uint32) + rng.integers(2**64, dtype=np.uint64)
+    return _kept(prediction, _mean(prediction) + std * ndtri(_uniform(_scramble(words))))
 
 
 def _best_rank(draws: NDArray[Any], rng: np.random.Generator) -> NDArray[np.float64]:
@@ -183,6 +183,14 @@ def tie_keys(candidates: NDArray[Any] | Sequence[str], rng: np.random.Generator)
     ids = np.asarray(candidates, dtype=object)
     salt = f"{int(rng.integers(2**63)):016x}"
     return np.asarray(pd.util.hash_array(ids, hash_key=salt, categorize=False), np.uint64)
+
+
+def _scramble(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Turn 64-bit words that differ into ones that look random (splitmix64; Steele et al., OOPSLA 2014)."""
+    words = words * np.uint64(0x9E3779B97F4A7C15)
+    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return words ^ (words >> np.uint64(31))
 
 
 def _uniform(words: NDArray[np.uint64]) -> NDArray[np.float64]:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from screenwise.design.acquisition import Allowed
 from screenwise.errors import DataError
 
-CHUNK = 65_536
-"""Pool rows compared with labelled rows at a time."""
+CHUNK = 2**22
+"""Distances to labelled rows that are in memory at a time."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def _squared_to(features: NDArray[Any], square: NDArray[Any], labelled: NDArray[
     """Return (n,) squared distances to the nearest of l labelled rows, chunk by chunk."""
     own = np.einsum("ij,ij->i", labelled, labelled)
     nearest = np.empty(len(features), np.float32)
-    step = max(1, CHUNK * 512 // max(512, len(labelled)))
+    step = max(1, CHUNK // len(labelled))
     for first in range(0, len(features), step):
         part = slice(first, first + step)
         nearest[part] = (own - 2.0 * (features[part] @ labelled.T)).min(axis=1)

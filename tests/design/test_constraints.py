@@ -1,0 +1,136 @@
+"""Caps, budgets, what must and must not be in, and what that costs."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from screenwise.design.acquisition import pick_batch_ucb, pick_top, tie_keys
+from screenwise.design.constraints import Constraints, apply_constraints, constraint_prices, parse_constraints
+from screenwise.errors import ColumnError, ConfigError, DesignError
+
+POOL = pd.DataFrame(
+    {
+        "condition_id": [f"c{place}" for place in range(8)],
+        "scaffold": ["x", "x", "x", "y", "y", "", None, "z"],
+        "price": [5.0, 1.0, 1.0, 1.0, 9.0, 1.0, 1.0, 1.0],
+    }
+)
+SCORE = np.arange(8, 0, -1.0)
+KEYS = np.arange(8, dtype=np.uint64)
+
+
+def picked(constraints, size=4):
+    rules = apply_constraints(constraints, POOL)
+    return pick_top(SCORE, size, KEYS, allowed=rules.mask_or_rule(), first=rules.first).tolist()
+
+
+def test_caps_count_per_value_and_leave_the_nameless_alone():
+    assert picked(Constraints(caps={"scaffold": 1}), 8) == [0, 3, 5, 6, 7]
+    assert picked(Constraints(caps={"scaffold": 2}), 5) == [0, 1, 3, 4, 5]
+
+
+def test_budget_is_kept_and_spent_to_the_last():
+    assert picked(Constraints(cost="price", budget=7.0), 8) == [0, 1, 2]
+    assert picked(Constraints(cost="price", budget=4.0), 8) == [1, 2, 3, 5]
+
+
+def test_include_comes_first_and_exclude_never():
+    assert picked(Constraints(must_include=("c7", "c4"), must_exclude=("c0",))) == [7, 4, 1, 2]
+
+
+def test_what_must_be_in_counts_for_caps_and_budget():
+    assert picked(Constraints(caps={"scaffold": 1}, must_include=("c2",)), 8) == [2, 3, 5, 6, 7]
+    with pytest.raises(DesignError, match="entry 2"):
+        apply_constraints(Constraints(caps={"scaffold": 1}, must_include=("c2", "c1")), POOL)
+
+
+def test_greedy_equals_the_definition_for_any_rules():
+    @settings(max_examples=40, deadline=None)
+    @given(st.integers(0, 1000), st.integers(1, 3), st.integers(1, 3), st.floats(2, 20))
+    def check(seed, cap_a, cap_b, budget):
+        rng = np.random.default_rng(seed)
+        pool = pd.DataFrame(
+            {"condition_id": np.arange(30).astype(str), "a": rng.integers(0, 5, 30), "b": rng.integers(0, 4, 30)}
+        ).assign(price=rng.uniform(0.5, 3, 30))
+        score = rng.normal(size=30)
+        rules = apply_constraints(Constraints({"a": cap_a, "b": cap_b}, "price", budget), pool)
+        found = pick_top(score, 12, np.arange(30, dtype=np.uint64), allowed=rules.mask_or_rule()).tolist()
+        slow, spent = [], 0.0
+        for row in np.argsort(-score):
+            same_a, same_b = [(pool[name][slow] == pool[name][row]).sum() for name in ("a", "b")]
+            if len(slow) < 12 and same_a < cap_a and same_b < cap_b and spent + pool["price"][row] <= budget:
+                slow.append(int(row))
+                spent += pool["price"][row]
+        assert found == slow
+
+    check()
+
+
+def test_batches_keep_the_rules_too():
+    class Flat:
+        mean, variance, noise = SCORE, np.ones(8), 0.1
+
+        def covariance(self, candidate):
+            return np.eye(8)[candidate]
+
+    rules = apply_constraints(Constraints(caps={"scaffold": 1}), POOL)
+    assert pick_batch_ucb(Flat(), 8, 1.0, rules.mask_or_rule()).tolist() == [0, 3, 5, 6, 7]
+
+
+def test_prices_are_the_score_that_a_rule_takes():
+    constraints = Constraints(caps={"scaffold": 1}, must_include=("c7",), must_exclude=("c3",))
+    table = constraint_prices(SCORE, 3, KEYS, constraints, POOL).set_index("rule")
+    ruled = picked(constraints, 3)
+    assert ruled == [7, 0, 4]
+    assert table.loc["all rules", "score"] == pytest.approx(np.mean([8, 7, 6]) - SCORE[ruled].mean())
+    assert table.loc["must_include", "score"] == pytest.approx((8 + 4 + 3) / 3 - SCORE[ruled].mean())
+    assert (table["score"] >= 0).all()
+    assert constraint_prices(SCORE, 3, KEYS, Constraints(), POOL)["score"].tolist() == [0.0]
+
+
+def test_a_part_of_the_pool_keeps_its_rules():
+    constraints = Constraints(
+        caps={"scaffold": 1}, cost="price", budget=7.5, must_include=("c4",), must_exclude=("c1",)
+    )
+    for rules, names in ((apply_constraints(Constraints(must_include=("c4",)), POOL), {"c4"}),):
+        part = rules.among(np.array([2, 4, 6]))
+        assert {f"c{[2, 4, 6][row]}" for row in part.first} == names
+    with pytest.raises(DesignError):
+        apply_constraints(constraints, POOL)
+
+
+def test_settings_come_from_toml_and_wrong_ones_are_named(tmp_path):
+    path = tmp_path / "rules.toml"
+    path.write_text('cost = "price"\nbudget = 12.5\nmust_exclude = ["c1"]\n[caps]\nscaffold = 3\n')
+    assert parse_constraints(path) == Constraints({"scaffold": 3}, "price", 12.5, (), ("c1",))
+    path.write_text("caps_ = 1\n")
+    with pytest.raises(ConfigError, match="caps"):
+        parse_constraints(path)
+    for wrong in (
+        {"caps": {"scaffold": 0}},
+        {"budget": 3.0},
+        {"cost": "price", "budget": -1.0},
+        {"must_include": ("a",), "must_exclude": ("a",)},
+    ):
+        with pytest.raises(ConfigError):
+            parse_constraints(wrong)
+
+
+def test_errors_of_a_pool_name_what_is_wrong():
+    with pytest.raises(ColumnError, match="pathway"):
+        apply_constraints(Constraints(caps={"pathway": 1}), POOL)
+    with pytest.raises(DesignError, match="nobody"):
+        apply_constraints(Constraints(must_include=("nobody",)), POOL)
+    for value in (np.nan, -1.0, "cheap"):
+        pool = POOL.assign(price=[value, *itertools.repeat(1.0, 7)])
+        with pytest.raises(DesignError, match="c0"):
+            apply_constraints(Constraints(cost="price", budget=3.0), pool)
+
+
+def test_ids_of_a_pool_may_be_any_text():
+    keys = tie_keys(["ä", "", "1.0"], np.random.default_rng(0))
+    assert len(set(keys.tolist())) == 3
