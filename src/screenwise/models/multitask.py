@@ -5,7 +5,6 @@ on unfolded substructure counts: every measured cell of every task teaches one s
 of up to some 20,000 conditions the Gaussian process is better; this model takes millions.
 """
 
-import hashlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from screenwise.config import from_mapping, to_mapping
 from screenwise.errors import ConfigError, ModelError
 from screenwise.models.inputs import InputRows, Inputs
 from screenwise.models.measured import missing_note
-from screenwise.models.multitask_network import CellTable, MultiTaskNetwork, batch_loss
+from screenwise.models.multitask_network import CellTable, Lots, MultiTaskNetwork, batch_loss
 from screenwise.models.multitask_scale import Calibration, Scaling, calibrate, cell_table, learn_scaling
 from screenwise.prediction import Prediction
 from screenwise.represent.fingerprint import Fingerprint
@@ -37,6 +36,8 @@ CHUNK = 4096
 """Rows predicted at a time."""
 FEW_STEPS = 1500
 """Small screens are gone through often enough for about so many steps."""
+ALL_ROWS_SHARE = 0.25
+"""Share of the epochs that come after the calibration and learn the held-out conditions too."""
 HOLD_OUT_FROM = 20
 """Fewer conditions than this are all needed to learn from."""
 
@@ -107,10 +108,11 @@ class Fitted:
 class MultiTask:
     """Ensemble of sparse multi-task networks (see the module).
 
-    A value's `std` joins the members' spread with the spread of held-out residuals of its task, scaled
-    so that ``mean +- 1.645 std`` holds 90 % of them; a probability's is that of a coin. A condition is in
-    the domain when the share of its substructures that training knew is not below what 95 % of the held-out
-    conditions have.
+    A tenth of the conditions is held out in the first three quarters of the training, to learn how wide
+    intervals must be, and learned with all others in the last quarter. A value's `std` joins the members'
+    spread with that of held-out residuals of its task, scaled so that ``mean +- 1.645 std`` holds 90 % of
+    them; a probability's is that of a coin. A condition is in the domain when the share of its
+    substructures that training knew is not below what 95 % of the held-out conditions have.
 
     Examples
     --------
@@ -144,17 +146,21 @@ class MultiTask:
         seed
             Decides first weights, dropout, the order of rows and what is held out.
         """
-        inputs = Inputs(Fingerprint(radius=self.config.radius, chiral=self.config.chiral), logarithm=True)
-        rows, held = self._divide(screen, inputs, valid, seed)
-        screen_held = screen.take(held) if valid is None else valid
-        screen = screen.take(rows)
-        inputs = Inputs(inputs.fingerprint, self.config.minimum_count, logarithm=True).fit(screen.conditions)
+        fingerprint = Fingerprint(radius=self.config.radius, chiral=self.config.chiral)
+        inputs = Inputs(fingerprint, self.config.minimum_count, logarithm=True).fit(screen.conditions)
+        screen, read = _usable(screen, inputs)
         scaling = learn_scaling(screen)
-        read, read_held = inputs.transform(screen.conditions), inputs.transform(screen_held.conditions)
         table = cell_table(screen, read.x, scaling, self.config.censored_weight)
-        table_held = cell_table(screen_held.take(read_held.readable), read_held.x[read_held.readable], scaling, 1.0)
-        networks = [self._train_member(member, table, table_held, (run, seed)) for member in range(self.config.members)]
-        calibration = calibrate(networks, table_held, (read if len(table_held) == 0 else read_held).known)
+        lots = self._divide(table, scaling, inputs, valid, seed)
+        networks = [self._first_network(table, seed, member) for member in range(self.config.members)]
+        for member, network in enumerate(networks):
+            self._train(network, lots, f"member-{member}", (run, seed))
+        known = read.known[lots.held] if lots.judge is table and len(lots.held) else read.known
+        calibration = calibrate(networks, lots.judge, lots.held, known)
+        if lots.judge is table and len(lots.held) and self.config.patience is None:
+            every = Lots(table, np.arange(len(table)), table, lots.held[:0])
+            for member, network in enumerate(networks):
+                self._train(network, every, f"member-{member}-all", (run, seed))
         tasks = screen.tasks[["name", "kind"]].reset_index(drop=True)
         self.fitted_ = Fitted(tasks, inputs, scaling, calibration, tuple(networks))
         if run is not None:
@@ -252,72 +258,63 @@ class MultiTask:
             raise ModelError(message)
         return self.fitted_
 
-    def _divide(
-        self, screen: Screen, inputs: Inputs, valid: Screen | None, seed: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the conditions to learn from and those to calibrate on."""
-        cells = screen.targets.cells()
-        usable = np.zeros(len(screen), bool)
-        usable[cells.row[np.isfinite(cells.value)]] = True
-        if screen.targets.weight is not None:
-            usable &= screen.targets.weight > 0
-        rows = np.flatnonzero(usable)
-        rows = rows[inputs.fit(screen.conditions).transform(screen.conditions.iloc[rows]).readable]
-        if len(rows) == 0:
-            message = "No condition has both a measured value and a readable structure; there is nothing to learn from."
-            raise ModelError(message)
+    def _divide(self, table: CellTable, scaling: Scaling, inputs: Inputs, valid: Screen | None, seed: int) -> Lots:
+        """Say which conditions are learned from, and which calibrate."""
+        every = np.arange(len(table))
         if valid is not None:
-            if valid.task_names != screen.task_names:
-                message = (
-                    f"`valid` has the tasks {valid.task_names[:5]}, the screen {screen.task_names[:5]}; same tasks."
-                )
+            if len(valid.task_names) != len(table.binary):
+                message = f"`valid` has {len(valid.task_names)} tasks, the screen {len(table.binary)}; give the same."
                 raise ModelError(message)
-            return rows, rows[:0]
-        if len(rows) < HOLD_OUT_FROM:
-            return rows, rows[:0]
-        order = stream(seed, "multitask", "held out").permutation(rows)
-        count = math.ceil(self.config.held_out * len(rows))
-        return np.sort(order[count:]), np.sort(order[:count])
+            valid, read = _usable(valid, inputs)
+            judge = cell_table(valid, read.x, scaling, self.config.censored_weight)
+            return Lots(table, every, judge, np.arange(len(judge)))
+        if len(table) < HOLD_OUT_FROM:
+            return Lots(table, every, table, every[:0])
+        order = stream(seed, "multitask", "held out").permutation(every)
+        count = math.ceil(self.config.held_out * len(table))
+        return Lots(table, np.sort(order[count:]), table, np.sort(order[:count]))
 
-    def _train_member(
-        self, member: int, table: CellTable, held: CellTable, context: tuple[Run | None, int]
-    ) -> MultiTaskNetwork:
-        run, seed = context
-        device = choose_device(self.config.device)
-        own_seed = derive_seed(seed, "multitask", member)
+    def _first_network(self, table: CellTable, seed: int, member: int) -> MultiTaskNetwork:
         # substructures of a compound come together: twice the squared length keeps first outputs small
         active = 2 * float(np.square(table.x.data).sum()) / len(table)
-        with seeded(own_seed, torch.device("cpu")):
+        with seeded(derive_seed(seed, "multitask", "weights", member), torch.device("cpu")):
             network = MultiTaskNetwork(
                 table.x.shape[1], self.config.hidden, len(table.binary), dropout=self.config.dropout, active=active
-            ).to(device)
-        every = np.arange(len(held))
+            )
+        return network.to(choose_device(self.config.device))
+
+    def _train(self, network: MultiTaskNetwork, lots: Lots, name: str, context: tuple[Run | None, int]) -> None:
+        run, seed = context
 
         def validate() -> float:
-            losses = [
-                float(batch_loss(network, held, part)) * len(part) for part in np.split(every, every[CHUNK::CHUNK])
-            ]
-            return sum(losses) / len(held)
+            parts = np.split(lots.held, range(CHUNK, len(lots.held), CHUNK))
+            return sum(float(batch_loss(network, lots.judge, part)) * len(part) for part in parts) / len(lots.held)
 
         job = Job(
             network,
-            lambda rows: batch_loss(network, table, rows),
-            rows=len(table),
-            validate=validate if len(held) else None,
-            name=f"member-{member}",
-            key=_digest(table, held),
+            lambda rows: batch_loss(network, lots.table, lots.rows[rows]),
+            rows=len(lots.rows),
+            validate=validate if len(lots.held) else None,
+            name=name,
+            key=lots.digest(),
         )
-        train(job, self._training(len(table)), seed=own_seed, run=run)
-        return network
+        train(job, self._training(lots), seed=seed, run=run)
 
-    def _training(self, rows: int) -> Training:
-        config = self.config
+    def _training(self, lots: Lots) -> Training:
+        config, rows = self.config, len(lots.table)
         batch_size = min(config.batch_size, max(8, rows // 8))
-        steps = math.ceil(rows / batch_size)
+        epochs = config.epochs or max(12, math.ceil(FEW_STEPS * batch_size / rows))
+        rate = config.learning_rate
+        if lots.judge is lots.table and config.patience is None:
+            last = round(epochs * ALL_ROWS_SHARE)
+            if len(lots.held):
+                epochs -= last
+            elif rows >= HOLD_OUT_FROM:
+                epochs, rate = max(1, last), rate / 2
         return Training(
-            epochs=config.epochs or max(12, math.ceil(FEW_STEPS / steps)),
+            epochs=epochs,
             batch_size=batch_size,
-            learning_rate=config.learning_rate,
+            learning_rate=rate,
             weight_decay=config.weight_decay,
             patience=config.patience,
             precision=config.precision,
@@ -366,19 +363,16 @@ def _chunks(readable: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
     return np.split(rows, range(CHUNK, len(rows), CHUNK)) if len(rows) else []
 
 
-def _digest(*tables: CellTable) -> str:
-    """Name the data of a fit, so that a checkpoint of other data is refused."""
-    state = hashlib.blake2b(digest_size=16)
-    for table in tables:
-        for array in (
-            table.x.indptr,
-            table.x.indices,
-            table.x.data,
-            table.start,
-            table.task,
-            table.target,
-            table.weight,
-        ):
-            state.update(np.ascontiguousarray(array).tobytes())
-        state.update(table.relation.tobytes())
-    return state.hexdigest()
+def _usable(screen: Screen, inputs: Inputs) -> tuple[Screen, InputRows]:
+    """Return the conditions with a measured value that can be read, and their inputs."""
+    cells = screen.targets.cells()
+    usable = np.zeros(len(screen), bool)
+    usable[cells.row[np.isfinite(cells.value)]] = True
+    if screen.targets.weight is not None:
+        usable &= screen.targets.weight > 0
+    read = inputs.transform(screen.conditions)
+    usable &= read.readable
+    if not usable.any():
+        message = "No condition has both a measured value and a readable structure; there is nothing to learn from."
+        raise ModelError(message)
+    return screen.take(usable), InputRows(read.x[usable], read.readable[usable], read.note[usable], read.known[usable])

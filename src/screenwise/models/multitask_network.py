@@ -1,5 +1,6 @@
 """The sparse multi-task network and its loss over the measured cells of a batch."""
 
+import hashlib
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -92,6 +93,28 @@ class CellTable:
         ends = np.cumsum(counts)
         cells = np.repeat(self.start[rows] - (ends - counts), counts) + np.arange(ends[-1] if len(ends) else 0)
         return cells, np.repeat(np.arange(len(rows)), counts)
+
+
+@dataclass(frozen=True)
+class Lots:
+    """Which conditions are learned from, and which judge the network."""
+
+    table: CellTable
+    rows: NDArray[np.int64]
+    """Rows of `table` that are learned from."""
+    judge: CellTable
+    """The same table, or that of the conditions given as `valid`."""
+    held: NDArray[np.int64]
+    """Rows of `judge` that are not learned from."""
+
+    def digest(self) -> str:
+        """Name the data, so that a checkpoint of other data is refused."""
+        state = hashlib.blake2b(digest_size=16)
+        for rows, table in ((self.rows, self.table), (self.held, self.judge)):
+            cells = (table.start, table.task, table.target, table.relation, table.weight, table.binary)
+            for array in (rows, table.x.indptr, table.x.indices, table.x.data, *cells):
+                state.update(np.ascontiguousarray(array).tobytes())
+        return state.hexdigest()
 
 
 def outputs(network: MultiTaskNetwork, table: CellTable, rows: NDArray[np.int64]) -> tuple[Tensor, NDArray[np.int64]]:

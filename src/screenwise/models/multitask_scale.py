@@ -106,27 +106,31 @@ class Calibration:
         return self.factor * np.sqrt(_spread(members) + self.noise[task] ** 2)
 
 
-def calibrate(networks: Sequence[MultiTaskNetwork], held: CellTable, known: NDArray[np.float32]) -> Calibration:
+def calibrate(
+    networks: Sequence[MultiTaskNetwork], table: CellTable, rows: NDArray[np.int64], known: NDArray[np.float32]
+) -> Calibration:
     """Learn the width of intervals from cells that no member saw.
 
     Parameters
     ----------
     networks
         The k members.
-    held
-        Held-out conditions and cells; without any, a prediction is as uncertain as its task.
+    table, rows
+        Held-out conditions; without any, a prediction is as uncertain as its task.
     known
         (n,) shares of known features of held-out conditions.
     """
-    members = _outputs(networks, held)
-    exact = (held.relation == 0) & ~held.binary[held.task]
-    residual = members.mean(axis=0)[exact] - held.target[exact]
-    noise = _noise(residual, _spread(members[:, exact]), held.task[exact], len(held.binary))
+    cells, _ = table.where(rows)
+    members = _outputs(networks, table, rows)
+    target, task = table.target[cells], table.task[cells]
+    classes = table.binary[task]
+    exact = (table.relation[cells] == 0) & ~classes
+    residual = members.mean(axis=0)[exact] - target[exact]
+    noise = _noise(residual, _spread(members[:, exact]), task[exact], len(table.binary))
     draft = Calibration(noise, 1.0, 1.0, 0.0)
-    factor = conformal_factor(residual / draft.std(members[:, exact], held.task[exact]))
-    classes = held.binary[held.task]
-    temperature = _temperature(members[:, classes], held.target[classes])
-    return Calibration(noise, factor, temperature, float(np.quantile(known, DOMAIN_QUANTILE)) if len(known) else 0.0)
+    factor = conformal_factor(residual / draft.std(members[:, exact], task[exact]))
+    temperature = _temperature(members[:, classes], target[classes])
+    return Calibration(noise, factor, temperature, float(np.quantile(known, DOMAIN_QUANTILE)))
 
 
 def _spread(members: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -135,16 +139,14 @@ def _spread(members: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.asarray(members.var(axis=0, ddof=ddof, dtype=np.float64))
 
 
-def _outputs(networks: Sequence[MultiTaskNetwork], table: CellTable) -> NDArray[np.float32]:
-    """Return (k, m) outputs for all cells of a table."""
-    found = np.zeros((len(networks), len(table.task)), np.float32)
-    for first in range(0, len(table), CHUNK):
-        rows = np.arange(first, min(first + CHUNK, len(table)))
-        with torch.no_grad():
-            for member, network in enumerate(networks):
-                output, cells = outputs(network, table, rows)
-                found[member, cells] = output.cpu().numpy()
-    return found
+def _outputs(networks: Sequence[MultiTaskNetwork], table: CellTable, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return (k, m) outputs for the cells of some rows."""
+    parts = np.split(rows, range(CHUNK, len(rows), CHUNK)) if len(rows) else []
+    found: list[NDArray[np.float32]] = [np.zeros((len(networks), 0), np.float32)]
+    with torch.no_grad():
+        for part in parts:
+            found.append(np.stack([outputs(network, table, part)[0].cpu().numpy() for network in networks]))
+    return np.concatenate(found, axis=1)
 
 
 def _noise(
