@@ -217,7 +217,7 @@ def _spread_controls(
     """
     rows, columns = SHAPES[rules.format]
     row, column = np.divmod(area, columns)
-    quarter = (row >= rows / 2) * 2 + (column >= columns / 2)
+    quarter = (row >= rows / 2) * 2 + (column > np.median(column))
     taken: list[list[int]] = [[], []]
     left = [rules.positive, rules.negative]
     while sum(left):
@@ -225,9 +225,13 @@ def _spread_controls(
         left[kind] -= 1
         cost = 0.3 * seen[kind][area] + 1e-3 * rng.random(len(area))
         for other, weight in ((kind, 2.0), (1 - kind, 1.0)):
-            for one in taken[other]:
-                near = (np.abs(row - row[one]) <= 1) & (np.abs(column - column[one]) <= 1)
-                cost += weight * ((row == row[one]) + (column == column[one]) + (quarter == quarter[one]) + near)
+            held = np.asarray(taken[other], np.int64)
+            # squared: a third one in a row is worse than a second one in each of two rows
+            for line in (row, column):
+                cost += weight * np.bincount(line[held], minlength=columns)[line] ** 2
+            cost += weight * np.bincount(quarter[held], minlength=4)[quarter] / 4
+            for one in held:
+                cost += weight * ((np.abs(row - row[one]) <= 1) & (np.abs(column - column[one]) <= 1))
         cost[taken[0] + taken[1]] = np.inf
         taken[kind].append(int(np.argmin(cost)))
         seen[kind][area[taken[kind][-1]]] += 1

@@ -1,10 +1,11 @@
 """A measured screen that answers one round at a time, and policies run against it."""
 
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from typing import Any, Protocol
 
 import numpy as np
@@ -206,8 +207,22 @@ def _workers(jobs: int, shared: tuple[dict[str, Proposer], Screen, ReplaySetting
         return
     # spawned, not forked: a fork copies locks that numerical threads may hold
     context = get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, initializer=_share, initargs=(shared,)) as pool:
+    before = set(active_children())
+    pool = ProcessPoolExecutor(jobs, context, initializer=_begin_process, initargs=(shared,))
+    try:
         yield pool.map
+    except BaseException:
+        for child in set(active_children()) - before:
+            child.terminate()
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin_process(shared: tuple[dict[str, Proposer], Screen, ReplaySettings]) -> None:
+    """Leave Ctrl-C to the process that started this one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _share(shared)
 
 
 def _share(shared: tuple[dict[str, Proposer], Screen, ReplaySettings]) -> None:
