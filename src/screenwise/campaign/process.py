@@ -18,7 +18,6 @@ from screenwise.design.acquisition import (
     pick_thompson,
     pick_top,
 )
-from screenwise.design.constraints import Rules
 from screenwise.errors import DesignError
 from screenwise.prediction import Prediction
 from screenwise.protocols import Posterior
@@ -154,14 +153,14 @@ def batch_ucb(posterior: Posterior, rows: NDArray[np.int64], kappa: float, plan:
 def _pick_thompson(view: View, plan: Plan) -> NDArray[np.int64]:
     wells = plan.request.wells
     likely = pick_top(view.mean + 2.0 * view.std, max(DRAWN, 2 * wells), plan.keys, allowed=plan.rules.open)
-    read = np.sort(likely)
-    draws = draw_functions(
-        view.surrogate.posterior(view.place[read]), np.arange(len(read)), wells, stream(plan.request.seed, "functions")
-    )
-    rows = np.union1d(read, np.asarray(plan.rules.first, np.int64))
-    every = np.full((wells, len(rows)), np.nan)
-    every[:, np.searchsorted(rows, read)] = draws
-    rules: Rules = plan.rules.among(rows)
+    # in an order that is the conditions' own, so that the same functions are drawn whatever the pool's order
+    read = likely[np.argsort(plan.keys[likely], kind="stable")]
+    posterior = view.surrogate.posterior(view.place[read])
+    draws = draw_functions(posterior, np.arange(len(read)), wells, stream(plan.request.seed, "functions"))
+    unread = [row for row in plan.rules.first if row not in set(read.tolist())]
+    rows = np.concatenate([read, np.asarray(unread, np.int64)])
+    every = np.pad(draws, ((0, 0), (0, len(unread))), constant_values=np.nan)
+    rules = plan.rules.among(rows)
     return rows[pick_thompson(every, wells, plan.keys[rows], allowed=rules.mask_or_rule(), first=rules.first)]
 
 

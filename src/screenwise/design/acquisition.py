@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.linalg.lapack import dpotrf
 from scipy.special import erfcx, log_ndtr, ndtr, ndtri
 
 from screenwise.errors import DataError
@@ -341,17 +342,19 @@ def draw_functions(
 ) -> NDArray[np.float64]:
     """Return (count, r) functions drawn from the joint posterior of r candidates.
 
-    Exact: one Cholesky of an (r, r) covariance, so that r is a few thousand at most.
+    Exact: one Cholesky of an (r, r) covariance, so that r is a few thousand at most. The same functions
+    come again for the same rows in the same order.
     """
     mean = np.asarray(posterior.mean, np.float64)[rows]
     covariance = np.stack([np.asarray(posterior.covariance(int(row)), np.float64)[rows] for row in rows])
     covariance = 0.5 * (covariance + covariance.T)
-    # the roundings of single precision columns are covered by the jitter
-    jitter = 1e-4 * float(np.mean(np.diagonal(covariance))) + TINY
-    covariance[np.diag_indices(len(rows))] += jitter
-    values, vectors = np.linalg.eigh(covariance)
-    root = vectors * np.sqrt(np.maximum(values, 0.0))
-    return np.asarray(mean + rng.standard_normal((count, len(rows))) @ root.T)
+    size = float(np.mean(np.diagonal(covariance))) + TINY
+    for jitter in (1e-5, 1e-4, 1e-3, 1e-2):  # covers the roundings of single precision columns
+        lower, failed = dpotrf(covariance + jitter * size * np.eye(len(rows)), lower=1, clean=1)
+        if not failed:
+            return np.asarray(mean + rng.standard_normal((count, len(rows))) @ lower.T)
+    message = f"The posterior covariance of {len(rows)} candidates is not positive definite; no functions can be drawn."
+    raise DataError(message)
 
 
 def _open(allowed: Allowed, picks: Sequence[int], size: int) -> NDArray[np.bool_]:
