@@ -282,3 +282,27 @@ def test_errors_say_what_to_do():
 def test_nothing_to_predict(fitted):
     empty = fitted.predict(pd.DataFrame({"smiles": pd.Series([], dtype=str)}))
     assert empty.mean.shape == (0, 2)
+
+
+def test_pairs_with_doses_and_cell_lines_are_the_same_model(tmp_path):
+    """What the file says of compounds holds of pairs: learns, ignores the order inside, comes back from disk."""
+    rng = np.random.default_rng(8)
+    first, second = rng.integers(0, 12, 150), rng.integers(0, 12, 150)
+    dose, line = 10 ** rng.uniform(-2, 1, (150, 2)), rng.integers(0, 2, 150)
+    effect = rng.normal(size=12)
+    value = effect[first] * np.log10(dose[:, 0]) + effect[second] * np.log10(dose[:, 1]) + line
+    members = {
+        "smiles_a": np.array(SMILES)[first],
+        "smiles_b": np.array(SMILES)[second],
+        "dose_um_a": dose[:, 0],
+        "dose_um_b": dose[:, 1],
+    }
+    screen = make_screen(pd.DataFrame(members | {"cell_line": np.array(["A", "B"])[line]}), value[:, None], ["effect"])
+    model = GaussianProcess().fit(screen.take(np.arange(110)))
+    rest = screen.take(np.arange(110, 150))
+    prediction = model.predict(rest.conditions)
+    assert np.std(prediction.mean - rest.targets.dense()) < 0.5 * np.std(rest.targets.dense())
+    turned = {name: name[:-1] + ("b" if name.endswith("a") else "a") for name in members}
+    np.testing.assert_allclose(model.predict(rest.conditions.rename(columns=turned)).mean, prediction.mean, atol=1e-5)
+    model.save(tmp_path)
+    np.testing.assert_array_equal(GaussianProcess.load(tmp_path).predict(rest.conditions).mean, prediction.mean)

@@ -180,6 +180,20 @@ class Neighbours:
         note[readable] = missing_note(self.data_.tasks, set(self.data_.rows))
         return Prediction(mean.astype(np.float32), std.astype(np.float32), note=note)
 
+    def predict_cells(
+        self, conditions: pd.DataFrame, row: NDArray[np.int64], task: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Predict some cells only: (m,) rows of `conditions` and tasks -> mean and std, (m,) each."""
+        asked, place = np.unique(np.asarray(row), return_inverse=True)
+        (features,), readable, _ = readable_features((self.kernel_,), conditions.iloc[asked].reset_index(drop=True))
+        position = np.cumsum(readable) - 1
+        mean, std = np.full(len(place), np.nan), np.full(len(place), np.nan)
+        for one in self.data_.rows:
+            mine = np.flatnonzero((np.asarray(task) == one) & readable[place])
+            mean[mine] = self._ask(one, features[position[place[mine]]])
+            std[mine] = cell_std(self.data_.tasks, one, mean[mine], self.std_[one])
+        return mean.astype(np.float32), std.astype(np.float32)
+
     def leave_one_out(self) -> HeldOut:
         """Return mean and std, (n, t) each, of the training cells that were held out; NaN elsewhere."""
         return self.held_out_

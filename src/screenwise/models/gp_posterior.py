@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg.blas import dtrmm, strmm
 from scipy.linalg.lapack import dpotrf, dtrtri
 
 from screenwise.errors import ModelError
@@ -154,9 +155,16 @@ def predict_latent(
         (q,) prior variances.
     """
     mean = cross.astype(np.float64) @ factor.alpha
-    explained = cross.astype(factor.inverse.dtype, copy=False) @ factor.inverse.T
-    variance = own - np.einsum("ij,ij->i", explained, explained).astype(np.float64)
+    explained = whiten(factor, cross)
+    variance = own - np.einsum("ij,ij->j", explained, explained).astype(np.float64)
     return mean, np.maximum(variance, 1e-9 * own)
+
+
+def whiten(factor: Factor, cross: NDArray[np.float32]) -> NDArray[np.floating]:
+    """Return (n, q) T times the covariances, given (q, n); a triangular product costs half of a full one."""
+    multiply = strmm if factor.inverse.dtype == np.float32 else dtrmm
+    columns = cross.astype(factor.inverse.dtype).T
+    return np.asarray(multiply(1.0, factor.inverse, columns, lower=1, overwrite_b=1)) if columns.size else columns
 
 
 class TaskPosterior:

@@ -19,6 +19,7 @@ from screenwise.models.gp_posterior import (
     leave_group_out,
     leave_one_out,
     predict_latent,
+    whiten,
 )
 from screenwise.models.gp_weights import Prior, Weights, learn_weights, prior_weights
 
@@ -206,7 +207,7 @@ def task_posterior(
     cross = training.cross(features, fit.rows, fit.weights.kernel)
     cross += np.float32(offset)
     own = training.own(features, fit.weights.kernel) + offset
-    explained = factor.inverse @ cross.T.astype(factor.inverse.dtype)  # (n, q)
+    explained = whiten(factor, cross)  # (n, q)
     left = own - np.einsum("ij,ij->j", explained, explained)
     mean = fit.mean + fit.sd * (cross.astype(np.float64) @ fit.alpha)
     unit = (fit.sd * fit.calibration) ** 2
