@@ -202,20 +202,20 @@ def _run_all(
     work: Work, seeds: tuple[int, ...], jobs: int, progress: Callable[[str, int, int], None]
 ) -> tuple[list[pd.DataFrame], list[str]]:
     """Run every trial; return their predictions, and the names of the models that were fitted once."""
-    places = [(split, fold) for split, parts in work.folds.items() for fold in range(len(parts))]
+    places = {name: _places(work, contender) for name, contender in work.contenders.items()}
     said = {name: is_random(contender) for name, contender in work.contenders.items()}
-    first = [Trial(name, *place, seeds[0]) for place in places for name in work.contenders]
+    first = [Trial(name, *place, seeds[0]) for name, own in places.items() for place in own]
     unsure = [name for name in said if said[name] is None and len(seeds) > 1]
-    probes = [Trial(name, *places[0], seeds[1]) for name in unsure]
-    surely = [Trial(n, *p, s) for n in said if said[n] for s in seeds[1:] for p in places]
+    probes = [Trial(name, *places[name][0], seeds[1]) for name in unsure]
+    surely = [Trial(n, *p, s) for n in said if said[n] for s in seeds[1:] for p in places[n]]
     with Runner(work, jobs) as runner:
         done: dict[Trial, pd.DataFrame] = {}
-        at_most = len(first) + len(surely) + len(unsure) * len(places) * (len(seeds) - 1)
+        at_most = len(first) + len(surely) + sum(len(places[name]) for name in unsure) * (len(seeds) - 1)
         for trial, frame in runner.run([*first, *probes, *surely]):
             done[trial] = frame
             progress("Fitting models", len(done), at_most)
-        same = [name for name in unsure if _same(done, name, places[0], seeds)]
-        rest = [Trial(n, *p, s) for n in unsure if n not in same for s in seeds[1:] for p in places]
+        same = [name for name in unsure if _same(done, name, places[name][0], seeds)]
+        rest = [Trial(n, *p, s) for n in unsure if n not in same for s in seeds[1:] for p in places[n]]
         for trial, frame in runner.run([trial for trial in rest if trial not in done]):
             done[trial] = frame
             progress("Fitting models", len(done), at_most)
@@ -223,6 +223,12 @@ def _run_all(
     once = [name for name in said if said[name] is False or name in same]
     kept = sorted(done, key=lambda trial: (seeds.index(trial.seed), trial.fold))
     return [done[trial] for trial in kept if trial.seed == seeds[0] or trial.model not in once], once
+
+
+def _places(work: Work, contender: Contender) -> list[tuple[str, int]]:
+    """Return the (split, fold) pairs that a contender takes part in."""
+    chosen = [split for split in work.folds if contender.splits is None or split in contender.splits]
+    return [(split, fold) for split in chosen for fold in range(len(work.folds[split]))]
 
 
 def _same(done: dict[Trial, pd.DataFrame], name: str, place: tuple[str, int], seeds: tuple[int, ...]) -> bool:
@@ -266,6 +272,8 @@ def _notes(contenders: Mapping[str, Contender], once: list[str], seeds: Sequence
     for name, contender in contenders.items():
         if contender.tasks is not None:
             notes.append(f"{name} was fitted on {len(contender.tasks)} tasks only: {', '.join(contender.tasks)}.")
+        if contender.splits is not None:
+            notes.append(f"{name} took part in the split {', '.join(contender.splits)} only.")
     return tuple(notes)
 
 

@@ -42,6 +42,8 @@ class Contender:
     """Whether the seed changes the fit; None = what the model's own `random` says, else it is tried out."""
     tasks: tuple[str, ...] | None = None
     """The tasks that a slow model is given; None = all."""
+    splits: tuple[str, ...] | None = None
+    """The splits that a slow model takes part in; None = all."""
     also: Mapping[str, str] = field(default_factory=dict)
     """Further rows from the same fit: name in the tables -> method of the fitted model that returns a model."""
 
@@ -220,6 +222,10 @@ def check(work: Work) -> None:
     if doubled:
         message = f"The model names {doubled} stand twice; give each row of the comparison its own name."
         raise ConfigError(message)
-    for contender in work.contenders.values():
+    for name, contender in work.contenders.items():
         for task in contender.tasks or ():
             work.screen.task_index(task)
+        unknown = sorted(set(contender.splits or ()) - set(work.folds))
+        if unknown or contender.splits == ():
+            message = f"{name} is to take part in the splits {unknown}; there are {', '.join(work.folds)}."
+            raise ConfigError(message)
