@@ -28,6 +28,8 @@ LEAST_MEASURED = 5
 """With fewer measured conditions than this nothing is learned: the round is chosen at random."""
 HIT_QUANTILE = 0.95
 """What counts as a hit for probability_of_hit: above this quantile of the measured utilities."""
+MOST_LIKELY = 20_000
+"""Candidates whose joint posterior is in memory at once, those of the highest bounds."""
 DRAWN = 1000
 """Candidates of the highest bounds among which functions are drawn."""
 REASONS = {
@@ -114,6 +116,8 @@ def _pick_ucb(view: View, kappa: float, plan: Plan) -> NDArray[np.int64]:
     if plan.rules.free and likely.sum() > wells:
         # bounds only shrink and means stay: no pick ends below the wells-th best mean
         likely &= bound >= np.sort(view.mean[likely])[-wells]
+    if likely.sum() > MOST_LIKELY:
+        likely &= bound >= np.sort(bound[likely])[-MOST_LIKELY]
     likely[[*plan.pending, *plan.rules.first]] = True
     rows = np.flatnonzero(likely)
     posterior = view.surrogate.posterior(view.place[rows])

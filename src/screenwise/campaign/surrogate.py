@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 KEPT_BYTES = 2**30
 """Similarities of a pool with itself are kept up to this size."""
-CHUNK = 16_384
-"""Candidates asked about at a time."""
+BLOCK = 2**24
+"""Covariances of candidates with measured conditions that are in memory at a time."""
 PRIOR_WEIGHT, PRIOR_NOISE = 0.5, 0.5
 """Prior medians of the kernels' sum and of the noise, in units of the scaled target's variance."""
 OFFSET = 0.1
@@ -121,8 +121,9 @@ class Surrogate:
     def moments(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return mean and latent variance, (r,) each, of conditions, chunk by chunk; -1 = NaN."""
         mean, variance = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
-        for first in range(0, len(rows), CHUNK):
-            part = slice(first, first + CHUNK)
+        step = max(256, BLOCK // len(self.fit.rows))
+        for first in range(0, len(rows), step):
+            part = slice(first, first + step)
             found = self.posterior(rows[part])
             mean[part], variance[part] = found.mean, found.variance
         return mean, variance
