@@ -93,24 +93,22 @@ def learn_weights(
     --------
     >>> x = np.linspace(0, 6, 40)
     >>> useful = np.exp(-((x[:, None] - x) ** 2))
-    >>> useless = np.eye(40)[::-1] * 0.0 + np.eye(40)
-    >>> learned = learn_weights(np.stack([useful, useless]).astype(np.float32), np.sin(x) * 1.4, Prior())
+    >>> learned = learn_weights(np.stack([useful, np.eye(40)]).astype(np.float32), np.sin(x) * 1.4, Prior())
     >>> bool(learned.kernel[0] > 10 * learned.noise)
     True
     """
-    kernels, rows = grams.shape[0], grams.shape[1]
+    kernels, rows, _ = grams.shape
     factors = np.ones(rows) if row_noise is None else row_noise
     theta = prior.start(kernels)
-    stages = [(rows, sum(evaluations))] if rows <= first_rows * 1.5 else [(first_rows, evaluations[0])]
-    if len(stages) == 1 and stages[0][0] != rows:
-        stages.append((rows, evaluations[1]))
+    small = rows <= 1.5 * first_rows
+    stages = [(rows, sum(evaluations))] if small else [(first_rows, evaluations[0]), (rows, evaluations[1])]
     value = float("nan")
     for size, most in stages:
         # double precision: the line search compares likelihoods that differ by less than 1e-4
         part = np.ascontiguousarray(grams[:, :size, :size], np.float64)
         theta, value = _search(part, y[:size], factors[:size], prior, theta, most)
-    penalty = 0.5 * np.sum(((theta - prior.start(kernels)) / prior.sd) ** 2)
-    return Weights(np.exp(theta[:-1]), float(np.exp(theta[-1])), float(penalty - value), rows)
+    penalty = 0.5 * float(np.sum(((theta - prior.start(kernels)) / prior.sd) ** 2))
+    return Weights(np.exp(theta[:-1]), float(np.exp(theta[-1])), penalty - value, rows)
 
 
 def _search(
@@ -148,16 +146,12 @@ def log_marginal_likelihood(
 
     Parameters
     ----------
-    grams
-        (m, r, r) symmetric, C order.
-    y
-        (r,)
+    grams, y
+        (m, r, r) symmetric, C order; (r,).
     theta
         (m + 1,) logarithms of the weights, then of the noise variance.
-    factors
-        (r,) factors of the noise variance.
-    offset
-        Variance of the constant.
+    factors, offset
+        (r,) factors of the noise variance; variance of the constant.
 
     Examples
     --------
