@@ -146,7 +146,7 @@ def test_a_bad_plate_is_flagged_but_kept(lab):
     campaign = lab.begin()
     campaign.propose()
     filled = lab.fill(lab.export(campaign))
-    filled.loc[filled["role"] == "positive", "growth"] = "0.1"
+    filled.loc[filled["role"] == "positive", "growth"] = "0.03"
     campaign.ingest(lab.write(filled))
     flags = campaign.status()["flagged"]
     assert [(flag["plate"], flag["check"]) for flag in flags] == [("R1P1", "z prime")]
