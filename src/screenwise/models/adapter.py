@@ -289,7 +289,7 @@ class ForestConfig:
 
     trees: int = 200
     """Trees of each task."""
-    max_features: float = 0.2
+    max_features: float = 0.1
     """Share of the numbers that a node may choose from."""
     min_leaf: int = 1
     """Least training rows of a leaf."""

@@ -74,10 +74,7 @@ class DeepEnsemble:
 
     def predict(self, conditions: pd.DataFrame) -> Prediction:
         """Predict all tasks; a condition is in the domain if it is in every member's."""
-        if not self.members_:
-            message = "This ensemble is not fitted yet; call fit(screen) first."
-            raise ModelError(message)
-        answers = [member.predict(conditions) for member in self.members_]
+        answers = [member.predict(conditions) for member in self._members()]
         draws = np.stack([answer.mean for answer in answers])
         variance = draws.var(axis=0, ddof=1, dtype=np.float64)
         own = [answer.std for answer in answers if answer.std is not None]
@@ -96,13 +93,19 @@ class DeepEnsemble:
     def save(self, folder: Path) -> None:
         """Write each member to a folder of its own, and ``ensemble.json``."""
         names = {place: name for name, place in MODELS.items()}
-        for place, member in enumerate(self.members_):
+        for place, member in enumerate(self._members()):
             kind = f"{type(member).__module__}:{type(member).__qualname__}"
             if kind not in names:
                 message = f"Members of the kind {kind} cannot be saved; the models that can are {', '.join(MODELS)}."
                 raise ModelError(message)
             save_model(member, names[kind], Path(folder) / f"member-{place}")
         write_json(Path(folder) / "ensemble.json", {"members": len(self.members_)})
+
+    def _members(self) -> tuple[Model, ...]:
+        if not self.members_:
+            message = "This ensemble is not fitted yet; call fit(screen) first."
+            raise ModelError(message)
+        return self.members_
 
     @classmethod
     def load(cls, folder: Path) -> Self:

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from screenwise.errors import ModelError
 from screenwise.rng import derive_seed
 from screenwise.train.device import choose_device, seeded
 from screenwise.train.loop import Job, Training, train
@@ -77,6 +78,8 @@ class Estimator:
     def fit(self, lesson: Lesson) -> Any:
         """Return a fitted copy, its random numbers seeded."""
         from sklearn.base import clone, is_classifier  # noqa: PLC0415 - slow to import
+        from sklearn.dummy import DummyClassifier  # noqa: PLC0415
+        from sklearn.utils.validation import has_fit_parameter  # noqa: PLC0415
 
         known = hasattr(self.estimator, "get_params")
         fresh = clone(self.estimator) if known else copy.deepcopy(self.estimator)
@@ -84,10 +87,17 @@ class Estimator:
             names = [name for name in fresh.get_params() if name.split("__")[-1] == "random_state"]
             fresh.set_params(**{name: derive_seed(lesson.seed, name) % 2**32 for name in names})
         y = lesson.y.astype(np.int64) if known and is_classifier(fresh) else lesson.y
+        if known and is_classifier(fresh) and len(np.unique(y)) == 1:
+            fresh = DummyClassifier(strategy="most_frequent")  # most classifiers refuse a single class
         if lesson.weight is None:
             fresh.fit(lesson.x, y)
-        else:
-            fresh.fit(lesson.x, y, sample_weight=lesson.weight)
+            return fresh
+        if not has_fit_parameter(fresh, "sample_weight"):
+            message = (
+                f"{type(fresh).__name__}.fit takes no weights, and the screen has some. Take another or drop them."
+            )
+            raise ModelError(message)
+        fresh.fit(lesson.x, y, sample_weight=lesson.weight)
         return fresh
 
     def predict(self, learned: Any, x: Numbers) -> Answer:
@@ -100,13 +110,21 @@ class Estimator:
             mean, std = learned.predict(x, return_std=True)
             return _flat(mean), _flat(std)
         mean = _flat(learned.predict(x))
-        members = getattr(learned, "estimators_", None)
-        if members is None or getattr(learned, "estimators_features_", None) is not None:
-            return mean, None
-        each = [member for member in np.ravel(np.asarray(members, dtype=object)) if hasattr(member, "predict")]
-        if len(each) < 2 or hasattr(learned, "learning_rate"):  # noqa: PLR2004 - members of boosting add up
-            return mean, None
-        return mean, np.stack([_flat(member.predict(x)) for member in each]).std(axis=0)
+        return mean, _members_std(learned, x)
+
+
+def _members_std(learned: Any, x: Numbers) -> NDArray[np.float64] | None:
+    """Return the spread of members that each answer the whole question; those of boosting add up."""
+    if hasattr(learned, "learning_rate"):
+        return None
+    members = [
+        one for one in np.ravel(np.asarray(getattr(learned, "estimators_", []), object)) if hasattr(one, "predict")
+    ]
+    if len(members) < 2:  # noqa: PLR2004 - one member has no spread
+        return None
+    columns = getattr(learned, "estimators_features_", [slice(None)] * len(members))
+    answers = [_flat(one.predict(x[:, own])) for one, own in zip(members, columns, strict=True)]
+    return np.stack(answers).std(axis=0)
 
 
 @dataclass(frozen=True)
@@ -129,6 +147,9 @@ class Functions:
 
     def fit(self, lesson: Lesson) -> Any:
         """Call the first function."""
+        if lesson.weight is not None:
+            message = "Functions take no weights, and the screen has some. Drop them, or give an object with fit."
+            raise ModelError(message)
         return self.fit_function(lesson.x, lesson.y, lesson.seed)
 
     def predict(self, learned: Any, x: Numbers) -> Answer:
@@ -197,6 +218,9 @@ def as_learner(thing: Any) -> Learner:
     """Return a learner: what is one already, or an estimator with ``fit`` and ``predict``."""
     if isinstance(thing, Functions | TorchNetwork | Estimator) or hasattr(thing, "joint"):
         return thing
+    if not (callable(getattr(thing, "fit", None)) and callable(getattr(thing, "predict", None))):
+        message = f"A {type(thing).__name__} has no fit and predict. Give an estimator, Functions or a TorchNetwork."
+        raise ModelError(message)
     return Estimator(thing)
 
 
