@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from screenwise.errors import DataError
 from screenwise.evaluate.calibration import calibration_curve
 from screenwise.evaluate.compare import BASELINES
+from screenwise.evaluate.domain import errors_by_similarity
 from screenwise.recipes.outcome import Outcome
 from screenwise.report import figures
 from screenwise.report.card import Card, write_card
@@ -44,7 +44,7 @@ def report(folder: Path, out: Path | None = None) -> Outcome:
     return Outcome({"about": title}, files={"report": str(out)})
 
 
-def comparison_sections(folder: Path, name: str = "") -> list[Section]:
+def comparison_sections(folder: Path) -> list[Section]:
     """Return the parts of a page from ``summary.csv``, ``task_scores.csv`` and ``predictions.parquet``."""
     summary, tasks = pd.read_csv(folder / "summary.csv"), pd.read_csv(folder / "task_scores.csv")
     cells = pd.read_parquet(folder / "predictions.parquet")
@@ -61,7 +61,7 @@ def comparison_sections(folder: Path, name: str = "") -> list[Section]:
     text = "\n\n".join(["Every model is judged on the same cells, beside the baselines.", *notes])
     sections = [
         Section(
-            f"Models compared: {name}" if name else "Models compared",
+            "Models compared",
             text,
             pictures,
             [Table(_shown(summary, drawn), "Mean over tasks")],
@@ -98,7 +98,7 @@ def split_section(split: str, cells: pd.DataFrame, summary: pd.DataFrame, tasks:
         pictures.append(Picture(figures.calibration(curve), "Intervals of every level hold as much as they promise?"))
     part = tasks[tasks["split"] == split]
     if (part["metric"] == "rmse").any() and part["task"].nunique() > 1:
-        pictures.append(Picture(figures.task_heat(part, "rmse"), "Error of every task; darker is better.", wide=True))
+        pictures.append(Picture(figures.task_heat(part, "rmse"), "Error of every task.", wide=True))
     domain = summary[(summary["split"] == split) & summary["metric"].isin(["rmse_in_domain", "rmse_out_of_domain"])]
     tables = [
         Table(domain[["model", "metric", "mean", "lower", "upper"]], "Inside and outside the applicability domain")
@@ -199,8 +199,5 @@ def run_card(folder: Path) -> None:
 
 def similarity_errors(cells: pd.DataFrame, similarity: Any) -> Picture:
     """Return the picture of errors by similarity to the nearest training condition."""
-    frame = pd.DataFrame(
-        {"similarity": np.asarray(similarity), "error": cells["mean"].to_numpy() - cells["value"].to_numpy()}
-    )
-    frame["std"] = cells["std"].to_numpy()
-    return Picture(figures.error_by_similarity(frame), "Error by similarity to the nearest training compound.")
+    bins = errors_by_similarity(similarity, cells["value"], cells["mean"], cells["std"])
+    return Picture(figures.error_by_similarity(bins), "Error by similarity to the nearest training compound.")
