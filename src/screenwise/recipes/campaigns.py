@@ -74,8 +74,17 @@ def ingest(folder: Path, results: Path) -> Outcome:
 
 
 def status(folder: Path) -> Outcome:
-    """Say where the campaign stands."""
-    return Outcome(Campaign.open(folder).status())
+    """Say where the campaign stands: the screen shows the rounds, the JSON every detail."""
+    said = Campaign.open(folder).status()
+    facts = {name: value for name, value in said.items() if isinstance(value, str | int | float)}
+    facts.pop("head")
+    best = said["best"]
+    if best:
+        facts["best"] = " ".join(str(part) for name, part in best.items() if name != "condition_id" and part != "")
+    if said["evidence"].get("signal") is False:
+        facts["signal"] = "the measured wells show no usable signal: the proposals are no better than chance"
+    flagged = [f"{one['plate']}, {one['check']}: {one['message']}" for one in said["flagged"]]
+    return Outcome(facts, said["by_round"], flagged, details=said)
 
 
 def stop(folder: Path, reason: str) -> Outcome:
@@ -116,8 +125,13 @@ def _evidence(campaign: Campaign) -> dict[str, Any]:
 def sections(folder: Path) -> list[Section]:
     """Return the parts of a page about a campaign."""
     campaign = Campaign.open(folder)
-    said = {name: value for name, value in campaign.status().items() if isinstance(value, str | int | float)}
-    said.pop("folder", None)
+    said = campaign.status()
+    facts = {name: said[name] for name in ("round", "pool", "measured", "pending", "quarantined")}
+    facts["best"] = said["best"]["value"] if said["best"] else None
+    text = f"It looks for {said['objective']} and is {said['state']}; next: {said['next']}. "
+    text += f"Head of its log: {said['head']}."
+    if said["evidence"].get("signal") is False:
+        text += " The measured wells show no usable signal: its proposals are no better than chance."
     results = campaign.results()
     tables: list[Any] = [Table(results.tail(20), "The last results", rows=20)] if len(results) else []
     checks = campaign.qc()
@@ -128,9 +142,9 @@ def sections(folder: Path) -> list[Section]:
     if state.layouts:
         last = state.wells[state.wells["round"] == max(state.layouts)]
         scores = state.proposals.drop_duplicates("condition_id", keep="last").set_index("condition_id")["score"]
-        last = last.assign(score=last["condition_id"].map(scores))
+        last = last.assign(score=last["condition_id"].map(scores).astype(float))
         pictures = [Picture(plate_map(last), f"The plates of round {max(state.layouts)}.", wide=True)]
-    return [Section("The campaign", "", pictures, tables, said)]
+    return [Section("The campaign", text, pictures, tables, facts)]
 
 
 def replayed_campaign(

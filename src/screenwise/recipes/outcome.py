@@ -24,3 +24,5 @@ class Outcome:
     """Sentences the user should read."""
     files: dict[str, str] = field(default_factory=dict)
     """What was written: what it is -> path."""
+    details: dict[str, Any] = field(default_factory=dict)
+    """Further facts, in the JSON only."""

@@ -72,7 +72,7 @@ class _Bars:
 def show(outcome: Outcome, *, as_json: bool) -> None:
     """Write an outcome to standard output: text for people, or one JSON object."""
     if as_json:
-        value = {"facts": outcome.facts, "table": outcome.table, "notes": outcome.notes, "files": outcome.files}
+        value = {name: getattr(outcome, name) for name in ("facts", "table", "notes", "files", "details")}
         sys.stdout.write(json.dumps(value, ensure_ascii=False, default=_plain) + "\n")
         return
     from rich.console import Console  # noqa: PLC0415

@@ -127,7 +127,8 @@ def replay_sections(folder: Path) -> list[Section]:
     curves = pd.read_csv(folder / "curves.csv")
     picture = Picture(replay_curves(curves), "Share of the hits found; band: 95 % interval over seeds.", wide=True)
     last = curves[curves["round"] == curves["round"].max()]
-    table = last.groupby("policy")[["measured", "hits", "hit_fraction", "best"]].mean().reset_index()
+    table = last.groupby("policy", sort=False)[["measured", "hits", "hit_fraction", "best"]].mean().reset_index()
+    table["measured"] = table["measured"].astype(int)
     text = "A measured screen answers round by round. Every policy begins from the same random wells of each seed."
     return [Section("Replay", text, [picture], [Table(table, "After the last round, mean over seeds")])]
 
