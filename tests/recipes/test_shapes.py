@@ -82,11 +82,13 @@ def test_campaign_with_a_baseline_model(screen, tmp_path):
     asked = []
     for round_number in range(3):
         campaign.propose()
-        plate = campaign.export(tmp_path / f"plate{round_number}.csv")
+        plate = tmp_path / f"plate{round_number}.csv"
+        campaign.export(plate)
         filled = pd.read_csv(plate)
         filled[screen.task_names[0]] = filled["condition_id"].map(truth)
         filled.to_csv(plate, index=False)
         campaign.ingest(plate)
         asked += filled.loc[filled["role"] == "sample", "condition_id"].tolist()
     assert len(set(asked)) == len(asked) == 24
-    assert not campaign.verify()
+    assert campaign.verify()["ok"]
+    assert campaign.replay()["ok"]
