@@ -61,3 +61,12 @@ def test_metrics_survive_a_torn_line(tmp_path):
     with (tmp_path / "metrics.jsonl").open("a") as stream:
         stream.write(json.dumps({"epoch": 1})[:5])
     assert run.metrics() == [{"epoch": 0, "loss": 2.0}]
+
+
+def test_a_torn_line_does_not_swallow_the_next(tmp_path):
+    run = Run(tmp_path)
+    run.log(epoch=0)
+    with (tmp_path / "metrics.jsonl").open("a") as stream:
+        stream.write('{"epoch": 1, "lo')
+    run.log(epoch=1)
+    assert [line["epoch"] for line in run.metrics()] == [0, 1]

@@ -123,10 +123,15 @@ class Run:
         return self.folder / "checkpoints"
 
     def log(self, **metrics: float | str) -> None:
-        """Append one line to ``metrics.jsonl``."""
+        """Append one line to ``metrics.jsonl``; a torn line before it (killed while writing) stays a line of its own."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(metrics, default=_plain) + "\n")
+        with (self.folder / "metrics.jsonl").open("a+b") as stream:
+            torn = False
+            if stream.tell():
+                stream.seek(-1, os.SEEK_END)
+                torn = stream.read(1) != b"\n"
+            line = json.dumps(metrics, default=_plain) + "\n"
+            stream.write((("\n" if torn else "") + line).encode())
 
     def metrics(self) -> list[dict[str, Any]]:
         """Return the logged lines; a torn last line (killed while writing) is left out."""
