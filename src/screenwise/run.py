@@ -123,7 +123,7 @@ class Run:
         return self.folder / "checkpoints"
 
     def log(self, **metrics: float | str) -> None:
-        """Append one line to ``metrics.jsonl``; a torn line before it (killed while writing) stays a line of its own."""
+        """Append one line to ``metrics.jsonl``, apart from a torn one before it (killed while writing)."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "metrics.jsonl").open("a+b") as stream:
             torn = False

@@ -106,7 +106,11 @@ class _GatherSum(torch.autograd.Function):
         _scatter(starts, rows, values, grads[0].contiguous().numpy(), out)
         index = torch.from_numpy(columns)[None]
         size = (features, hidden)
-        return torch.sparse_coo_tensor(index, torch.from_numpy(out), size, is_coalesced=True), None, None
+        return (
+            torch.sparse_coo_tensor(index, torch.from_numpy(out), size, is_coalesced=True, check_invariants=False),
+            None,
+            None,
+        )
 
 
 def _arrays(batch: SparseBatch) -> tuple[Any, Any, Any]:
