@@ -8,6 +8,7 @@ from scipy import stats
 from screenwise.errors import DataError
 from screenwise.evaluate import calibration
 from screenwise.evaluate.calibration import CalibrationCells
+from screenwise.prediction import Z90
 
 TASKS = 3
 
@@ -158,3 +159,13 @@ def test_calibration_error_by_hand_and_weighted():
     table = calibration.reliability(label, probability)
     assert table["cells"].tolist() == [2, 3]
     assert table["observed"].tolist() == pytest.approx([0.5, 2 / 3])
+
+
+def test_limited_factor_makes_nine_of_ten_fit():
+    rng = np.random.default_rng(3)
+    scores = np.abs(rng.normal(0, 1.2, 5000))
+    factor = calibration.limited_factor(scores)
+    assert factor == pytest.approx(1.2, abs=0.04)
+    assert np.mean(scores <= factor * Z90) == pytest.approx(0.9, abs=0.001)
+    assert calibration.limited_factor(scores * 10) == 1.4
+    assert calibration.limited_factor(scores / 10) == 0.8

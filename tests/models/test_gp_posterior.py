@@ -8,13 +8,11 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel
 from screenwise.errors import ModelError
 from screenwise.models.gp_posterior import (
     TaskPosterior,
-    conformal_factor,
     factorise,
     leave_group_out,
     leave_one_out,
     predict_latent,
 )
-from screenwise.prediction import Z90
 
 
 def problem(n=30, q=7, seed=0):
@@ -80,16 +78,6 @@ def test_one_group_of_all_rows_is_the_prior():
     mean, variance = leave_group_out(factor, y, np.zeros(12, np.int64))
     np.testing.assert_allclose(mean, 0, atol=1e-8)
     np.testing.assert_allclose(variance, np.diag(prior)[:12] + noise, atol=1e-8)
-
-
-def test_conformal_factor_makes_nine_of_ten_fit():
-    rng = np.random.default_rng(3)
-    scores = np.abs(rng.normal(0, 1.2, 5000))
-    factor = conformal_factor(scores)
-    assert factor == pytest.approx(1.2, abs=0.04)
-    assert np.mean(scores <= factor * Z90) == pytest.approx(0.9, abs=0.001)
-    assert conformal_factor(scores * 10) == 1.4
-    assert conformal_factor(scores / 10) == 0.8
 
 
 def test_not_positive_definite_is_our_error():

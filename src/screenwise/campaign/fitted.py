@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, hstack, issparse
 from scipy.sparse.linalg import svds
 from scipy.special import ndtr
-from scipy.stats import spearmanr
 
 from screenwise.campaign.objective import Objective, learn_scale
 from screenwise.campaign.process import HIT_QUANTILE, REASONS, batch_ucb
@@ -25,6 +24,7 @@ from screenwise.campaign.proposal import (
 )
 from screenwise.design.acquisition import ACQUISITIONS, pick_thompson, pick_top, ucb
 from screenwise.errors import ModelError
+from screenwise.evaluate.metrics import rank_correlation
 from screenwise.models import make_model
 from screenwise.prediction import Prediction
 from screenwise.protocols import HasPosterior, LeavesOneOut, Model, Posterior
@@ -34,6 +34,8 @@ from screenwise.screen import Screen, Targets
 LIKELY = 10_000
 """Candidates of the highest bounds whose joint posterior is asked for."""
 DEFAULT = Policy()
+LEAST_RANKED = 3
+"""Held-out predictions below which their rank correlation says nothing."""
 DIMENSIONS = 64
 """Numbers that stand for conditions a forest could not read."""
 
@@ -211,10 +213,7 @@ def _rank_correlation(model: Model, target: NDArray[np.float64]) -> float | None
     if not isinstance(able, LeavesOneOut):
         return None
     held = able.leave_one_out()[0][:, 0]
-    there = np.isfinite(held)
-    if there.sum() < 3 or np.ptp(held[there]) == 0 or np.ptp(target[there]) == 0:  # noqa: PLR2004
-        return 0.0
-    return float(spearmanr(held[there], target[there]).statistic)
+    return rank_correlation(target, held) if np.isfinite(held).sum() >= LEAST_RANKED else 0.0
 
 
 def _answer(

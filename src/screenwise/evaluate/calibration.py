@@ -17,6 +17,11 @@ from screenwise.evaluate.grouped import Scores, divide, group, order_statistic, 
 from screenwise.evaluate.metrics import HALF, Metric, spearman
 from screenwise.prediction import Z90
 
+FACTOR_LIMITS = (0.8, 1.4)
+"""Limits of the factor by which a model's calibration may change its standard deviations."""
+FACTOR_ROWS = 30
+"""With fewer scores than this the factor stays 1: a 90 % quantile of so few says little."""
+
 
 def coverage(
     value: ArrayLike, lower: ArrayLike, upper: ArrayLike, task: ArrayLike, tasks: int, *, weight: Any = None
@@ -240,6 +245,26 @@ def conformal_factor(score: ArrayLike, alpha: float = 0.1) -> float:
     1.0
     """
     return conformal_quantile(score, alpha) / float(ndtri(1 - alpha / 2))
+
+
+def limited_factor(score: ArrayLike, alpha: float = 0.1) -> float:
+    """Return `conformal_factor` as models use it: 1 for fewer than 30 scores, within `FACTOR_LIMITS`, four decimals.
+
+    Parameters
+    ----------
+    score, alpha
+        (m,) residuals over standard deviations of rows held out, of either sign; share of errors allowed.
+
+    Examples
+    --------
+    >>> limited_factor(np.full(100, 2.0)), limited_factor(np.full(5, 9.0))
+    (1.2159, 1.0)
+    """
+    scores = np.abs(np.asarray(score, np.float64))
+    scores = scores[np.isfinite(scores)]
+    if len(scores) < FACTOR_ROWS:
+        return 1.0
+    return round(float(np.clip(conformal_factor(scores, alpha), *FACTOR_LIMITS)), 4)
 
 
 def tail_scores(

@@ -120,6 +120,18 @@ def spearman(value: ArrayLike, prediction: ArrayLike, task: ArrayLike, tasks: in
     return _correlation(cells, _centred_ranks(cells, cells.value), _centred_ranks(cells, cells.prediction))
 
 
+def rank_correlation(value: ArrayLike, prediction: ArrayLike) -> float:
+    """Return the Spearman correlation of the (m,) cells of one task, 0 where it is not defined.
+
+    Examples
+    --------
+    >>> round(rank_correlation([1.0, 2.0, 9.0], [2.0, 4.0, 3.0]), 6), rank_correlation([1.0, 2.0], [5.0, 5.0])
+    (0.5, 0.0)
+    """
+    values = np.asarray(value, np.float64)
+    return float(np.nan_to_num(spearman(values, prediction, np.zeros(len(values), np.int64), 1)[0]))
+
+
 def roc_auc(value: ArrayLike, prediction: ArrayLike, task: ArrayLike, tasks: int, *, weight: Any = None) -> Scores:
     """Return areas under the ROC curve, (t,): the chance that a positive cell outranks a negative one.
 
@@ -278,4 +290,4 @@ METRICS: dict[str, Metric] = {
     "balanced_accuracy": Metric(balanced_accuracy, "classification", higher_is_better=True, bounds=(0.0, 1.0)),
     "count": Metric(count, "any", higher_is_better=None),
 }
-"""Name -> score; scores of intervals are in `screenwise.evaluate.calibration.INTERVAL_METRICS`."""
+"""Name -> score; scores of intervals are in `screenwise.evaluate.calibration.CALIBRATION_METRICS`."""

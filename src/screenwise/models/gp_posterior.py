@@ -9,12 +9,7 @@ from scipy.linalg.blas import dtrmm, strmm
 from scipy.linalg.lapack import dpotrf, dtrtri
 
 from screenwise.errors import ModelError
-from screenwise.prediction import Z90
 
-CONFORMAL_BOUNDS = (0.8, 1.4)
-"""Limits of the factor by which calibration may change a standard deviation."""
-CONFORMAL_ROWS = 30
-"""With fewer scores than this the factor stays 1: a 90 % quantile of so few says little."""
 SAFE_NOISE = 1e-3
 """From this noise on (share of the kernels' variance) single precision keeps variances to four digits."""
 SHORTLIST = 256
@@ -113,31 +108,6 @@ def leave_group_out(
             mean[rows] = y[rows] - residual
             variance[rows] = np.einsum("gii->gi", covariance)
     return mean, variance
-
-
-def conformal_factor(scores: NDArray[np.float64], level: float = 0.9) -> float:
-    """Return the factor that makes mean +- 1.645 std hold `level` of held-out rows.
-
-    Parameters
-    ----------
-    scores
-        (n,) absolute residuals over standard deviations, of rows held out.
-    level
-        Share to be held; the finite-sample rank ``ceil((n + 1) level)`` is used (Vovk et al. 2005).
-
-    Examples
-    --------
-    >>> conformal_factor(np.full(100, 2.0))
-    1.2159
-    >>> conformal_factor(np.full(5, 9.0))
-    1.0
-    """
-    scores = np.abs(scores[np.isfinite(scores)])
-    if len(scores) < CONFORMAL_ROWS:
-        return 1.0
-    rank = min(int(np.ceil((len(scores) + 1) * level)), len(scores)) - 1
-    ratio = float(np.partition(scores, rank)[rank]) / Z90
-    return round(float(np.clip(ratio, *CONFORMAL_BOUNDS)), 4)
 
 
 def predict_latent(

@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 from threadpoolctl import threadpool_limits
 
+from screenwise.evaluate.calibration import limited_factor
+from screenwise.evaluate.metrics import rank_correlation
 from screenwise.models.gp_kernels import TrainingKernels
 from screenwise.models.gp_posterior import (
     SAFE_NOISE,
     Factor,
     TaskPosterior,
-    conformal_factor,
     factorise,
     leave_group_out,
     leave_one_out,
@@ -103,7 +103,7 @@ def fit_task(
         out_mean, out_variance = (
             (held_mean, variance) if data.groups is None else leave_group_out(factor, y, data.groups)
         )
-        calibration = conformal_factor((y - out_mean) / np.sqrt(out_variance))
+        calibration = limited_factor((y - out_mean) / np.sqrt(out_variance))
     fit = TaskFit(
         data.rows, y, data.noise, mean, sd, weights, factor.alpha, own, held_mean, held_std, calibration, domain
     )
@@ -230,14 +230,8 @@ def task_evidence(fit: TaskFit, kernels: Sequence[str], held_mean: NDArray[np.fl
         "rows": len(value),
         "log_marginal_likelihood": fit.weights.log_likelihood,
         "loo_rmse": float(np.sqrt(np.mean((held - value) ** 2))),
-        "loo_rank_correlation": _rank_correlation(held, value),
+        "loo_rank_correlation": rank_correlation(value, held),
         "noise": fit.weights.noise,
         "calibration": fit.calibration,
         "weights": dict(zip(kernels, fit.weights.kernel.tolist(), strict=True)),
     }
-
-
-def _rank_correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    first, second = rankdata(a) - (len(a) + 1) / 2, rankdata(b) - (len(b) + 1) / 2
-    size = np.sqrt((first @ first) * (second @ second))
-    return float(first @ second / size) if size > 0 else 0.0

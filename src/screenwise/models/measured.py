@@ -9,8 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from screenwise.errors import ModelError
+from screenwise.evaluate.calibration import limited_factor
 from screenwise.models.gp_kernels import STRUCTURE, choose_kernels
-from screenwise.models.gp_posterior import conformal_factor
 from screenwise.represent.kernels import Kernel
 from screenwise.run import atomic_path, read_json, write_json
 from screenwise.screen import Screen
@@ -68,7 +68,7 @@ def held_out_std(residual: NDArray[np.float64], otherwise: float) -> float:
     spread = float(np.sqrt(np.mean(residual**2))) if len(residual) else 0.0
     if not spread > 0:
         return otherwise
-    return spread * conformal_factor(residual / spread)
+    return spread * limited_factor(residual / spread)
 
 
 def task_spread(data: Measured, task: int, held: NDArray[np.float64]) -> float:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from screenwise.errors import ModelError
-from screenwise.models.gp_posterior import conformal_factor
+from screenwise.evaluate.calibration import limited_factor
 from screenwise.models.multitask_network import CellTable, MultiTaskNetwork, outputs
 from screenwise.screen import Screen
 
@@ -128,7 +128,7 @@ def calibrate(
     residual = members.mean(axis=0)[exact] - target[exact]
     noise = _noise(residual, _spread(members[:, exact]), task[exact], len(table.binary))
     draft = Calibration(noise, 1.0, 1.0, 0.0)
-    factor = conformal_factor(residual / draft.std(members[:, exact], task[exact]))
+    factor = limited_factor(residual / draft.std(members[:, exact], task[exact]))
     temperature = _temperature(members[:, classes], target[classes])
     return Calibration(noise, factor, temperature, float(np.quantile(known, DOMAIN_QUANTILE)))
 

@@ -7,7 +7,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from screenwise.models.gp_posterior import conformal_factor
+from screenwise.evaluate.calibration import limited_factor
 from screenwise.models.learners import Answer, Lesson, Numbers
 from screenwise.rng import derive_seed, stream
 
@@ -148,4 +148,4 @@ def _out_of_bag_factor(forest: Any, found: Trees, lesson: Lesson) -> float:
     enough = unseen[rows].sum(axis=1) > 1
     each = each[enough]
     spread = np.maximum(np.nanstd(each, axis=1), 1e-9)
-    return conformal_factor((lesson.y[rows][enough] - np.nanmean(each, axis=1)) / spread)
+    return limited_factor((lesson.y[rows][enough] - np.nanmean(each, axis=1)) / spread)
