@@ -9,7 +9,7 @@
     ├── ConfigError          a setting has a wrong name, type or value
     ├── DatasetError         a named dataset is unknown, damaged or out of reach
     ├── ModelError           a model cannot be fitted, read or asked this
-    ├── DesignError          no batch or plate satisfies the rules
+    ├── DesignError          no round or plate satisfies the rules
     ├── CampaignError        the campaign is in the wrong state for this, or damaged
     └── MissingDependency    an optional package is needed; the message says what to type
 
@@ -47,7 +47,7 @@ class ModelError(ScreenwiseError):
 
 
 class DesignError(ScreenwiseError):
-    """No batch or plate satisfies the rules."""
+    """No round or plate satisfies the rules."""
 
 
 class CampaignError(ScreenwiseError):

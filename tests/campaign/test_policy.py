@@ -18,8 +18,8 @@ from screenwise.campaign.policy import (
     propose_from,
     propose_round,
 )
+from screenwise.campaign.pool_model import PoolModelSettings, fit_pool_model, prepare_pool
 from screenwise.campaign.proposal import signal
-from screenwise.campaign.surrogate import SurrogateSettings, fit_surrogate, prepare_pool
 from screenwise.design.constraints import Constraints
 from screenwise.errors import ColumnError, ConfigError, DesignError
 from screenwise.models import make_model
@@ -292,12 +292,12 @@ def test_kept_similarities_change_nothing():
     np.testing.assert_allclose(kept.mean, fresh.mean, atol=1e-3)
 
 
-def test_the_surrogate_is_the_gaussian_process_of_the_models():
+def test_the_pool_model_is_the_gaussian_process_of_the_models():
     screen = START.take_tasks(np.array([1]))
     target = VALUE[::6]
     target = (target - target.mean()) / target.std()
     pool = prepare_pool(POOL)
-    ours = fit_surrogate(pool, pool.rows(screen.conditions["condition_id"].tolist()), target, SurrogateSettings(), 0)
+    ours = fit_pool_model(pool, pool.rows(screen.conditions["condition_id"].tolist()), target, PoolModelSettings(), 0)
     model = GaussianProcess(GaussianProcess.Config(prior_weight=0.5, prior_noise=0.5, prior_sd=2.0, conformal=False))
     model.fit(make_screen(screen.conditions, target[:, None], [TASK]))
     mean, _ = ours.moments(np.arange(240))

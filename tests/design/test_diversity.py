@@ -11,27 +11,27 @@ def keys_of(size, seed=0):
     return np.random.default_rng(seed).permutation(size).astype(np.uint64)
 
 
-def brute(features, size, keys, labelled=None):
+def brute(features, size, keys, measured=None):
     everything = np.sqrt(((features[:, None] - features[None]) ** 2).sum(-1))
     nearest = np.full(len(features), np.inf)
-    if labelled is not None:
-        nearest = np.sqrt(((features[:, None] - labelled[None]) ** 2).sum(-1)).min(axis=1)
+    if measured is not None:
+        nearest = np.sqrt(((features[:, None] - measured[None]) ** 2).sum(-1)).min(axis=1)
     picks = []
     for _ in range(size):
         free = np.setdiff1d(np.arange(len(features)), picks)
-        far = free[np.isclose(nearest[free], nearest[free].max(), rtol=1e-6)] if picks or labelled is not None else free
+        far = free[np.isclose(nearest[free], nearest[free].max(), rtol=1e-6)] if picks or measured is not None else free
         picks.append(int(far[np.argmin(keys[far])]))
         nearest = np.minimum(nearest, everything[picks[-1]])
     return picks, nearest.max()
 
 
-@pytest.mark.parametrize("labelled", [None, 1, 40])
-def test_equals_brute_force(labelled):
+@pytest.mark.parametrize("measured", [None, 1, 40])
+def test_equals_brute_force(measured):
     rng = np.random.default_rng(3)
     features, keys = rng.normal(size=(300, 7)), keys_of(300)
-    known = None if labelled is None else rng.normal(size=(labelled, 7))
+    known = None if measured is None else rng.normal(size=(measured, 7))
     picks, radius = brute(features, 25, keys, known)
-    cover = k_center(features, 25, keys, labelled=known)
+    cover = k_center(features, 25, keys, measured=known)
     assert cover.rows.tolist() == picks
     assert cover.left == pytest.approx(radius, rel=1e-4)
     assert (np.diff(cover.radius[1:]) <= 1e-6).all()
@@ -52,7 +52,7 @@ def test_similarities_give_the_same_picks():
     keys = keys_of(80)
     # 1 - cosine of unit rows is half their squared distance: the same order
     cover = k_center_similarity(lambda row: unit @ unit[row], 12, keys, nearest=unit @ unit[0])
-    assert cover.rows.tolist() == k_center(unit, 12, keys, labelled=unit[:1]).rows.tolist()
+    assert cover.rows.tolist() == k_center(unit, 12, keys, measured=unit[:1]).rows.tolist()
     asked = []
     k_center_similarity(lambda row: asked.append(row) or unit @ unit[row], 5, keys)
     assert len(asked) == 5
@@ -82,7 +82,7 @@ def test_memory_and_time_of_a_large_pool():
     keys = keys_of(50_000)
     tracemalloc.start()
     began = time.process_time()
-    cover = k_center(features, 100, keys, labelled=features[:500])
+    cover = k_center(features, 100, keys, measured=features[:500])
     spent, peak = time.process_time() - began, tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert len(set(cover.rows.tolist())) == 100

@@ -5,7 +5,7 @@ from scipy.sparse import csr_array
 from sklearn.linear_model import Ridge as PeerRidge
 
 from screenwise.models import ridge_fit
-from screenwise.models.design import learn_columns
+from screenwise.models.feature_table import learn_columns
 from screenwise.models.ridge import Ridge
 from screenwise.models.ridge_fit import fit_logistic, fit_ridge, probability
 from screenwise.screen import make_screen

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from screenwise.campaign.fitted import add_numbers, choose_with_model, propose_from, reads_numbers
 from screenwise.campaign.objective import Objective
+from screenwise.campaign.pool_model import PoolKernels, prepare_pool
 from screenwise.campaign.process import LEAST_MEASURED, choose_with_process
 from screenwise.campaign.proposal import Policy, Proposal, Request, at_random, known_cells, make_plan
-from screenwise.campaign.surrogate import PoolKernels, prepare_pool
 from screenwise.design.acquisition import ACQUISITIONS
 from screenwise.errors import ConfigError
 from screenwise.screen import Screen

@@ -8,8 +8,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from screenwise.campaign.objective import Scale, learn_scale
+from screenwise.campaign.pool_model import PoolKernels, PoolModel, PoolModelSettings, fit_pool_model, prepare_pool
 from screenwise.campaign.proposal import Plan, Policy, Proposal, at_random, reasons_with_forced, signal
-from screenwise.campaign.surrogate import PoolKernels, Surrogate, SurrogateSettings, fit_surrogate, prepare_pool
 from screenwise.design.acquisition import (
     ACQUISITIONS,
     draw_functions,
@@ -43,7 +43,7 @@ REASONS = {
 class View:
     """A pool of n candidates under a fitted process."""
 
-    surrogate: Surrogate
+    model: PoolModel
     place: NDArray[np.int64]
     """(n,) position among the readable conditions; -1 = cannot be read."""
     mean: NDArray[np.float64]
@@ -68,17 +68,17 @@ def choose_with_process(policy: Policy, known: Screen, plan: Plan, kernels: Pool
     if seen.sum() < LEAST_MEASURED:
         return at_random(plan, len(known), f"at random: fewer than {LEAST_MEASURED} measured conditions can be read")
     target, scale = learn_scale(plan.request.objective.utility(known.targets.dense()[seen, 0]))
-    settings = SurrogateSettings(policy.rows_for_weights, policy.prior_sd)
+    settings = PoolModelSettings(policy.rows_for_weights, policy.prior_sd)
     seed = derive_seed(plan.request.seed, "process")
-    surrogate = fit_surrogate(kernels, where[seen], target, settings, seed)
+    model = fit_pool_model(kernels, where[seen], target, settings, seed)
     place = kernels.place[: len(plan.pool)]
     asked = np.flatnonzero(plan.rules.open & (place >= 0))
     if len(asked) == 0:
         message = f"None of the open candidates can be read ({kernels.note[plan.rules.open][0]}); check the pool."
         raise DesignError(message)
     mean, variance = np.full((2, len(place)), np.nan)
-    mean[asked], variance[asked] = surrogate.moments(place[asked])
-    view = View(surrogate, place, mean, variance, target, scale)
+    mean[asked], variance[asked] = model.moments(place[asked])
+    view = View(model, place, mean, variance, target, scale)
     kappa = policy.kappa_at(plan.request.progress_share) if policy.acquisition == "ucb" else 0.0
     rows, score = pick_with(policy.acquisition, view, kappa, plan)
     return _answer(policy, view, (rows, score, kappa), plan)
@@ -120,7 +120,7 @@ def _pick_ucb(view: View, kappa: float, plan: Plan) -> NDArray[np.int64]:
         likely &= bound >= np.sort(bound[likely])[-MOST_LIKELY]
     likely[[*plan.pending, *plan.rules.first]] = True
     rows = np.flatnonzero(likely)
-    posterior = view.surrogate.posterior(view.place[rows])
+    posterior = view.model.posterior(view.place[rows])
     return batch_ucb(posterior, rows, kappa, plan)
 
 
@@ -159,7 +159,7 @@ def _pick_thompson(view: View, plan: Plan) -> NDArray[np.int64]:
     likely = pick_top(view.mean + 2.0 * view.std, max(DRAWN, 2 * wells), plan.keys, allowed=plan.rules.open)
     # in an order that is the conditions' own, so that the same functions are drawn whatever the pool's order
     read = likely[np.argsort(plan.keys[likely], kind="stable")]
-    posterior = view.surrogate.posterior(view.place[read])
+    posterior = view.model.posterior(view.place[read])
     draws = draw_functions(posterior, np.arange(len(read)), wells, stream(plan.request.seed, "functions"))
     unread = [row for row in plan.rules.first if row not in set(read.tolist())]
     rows = np.concatenate([read, np.asarray(unread, np.int64)])
@@ -173,15 +173,15 @@ def _answer(
 ) -> Proposal:
     rows, score, kappa = chosen
     mean, latent = view.mean[rows], view.variance[rows]
-    utility, std = view.scale.back(mean, np.sqrt(latent + view.surrogate.noise))
-    evidence: dict[str, Any] = {"policy": f"gp, {policy.acquisition}", "kappa": kappa} | view.surrogate.evidence()
+    utility, std = view.scale.back(mean, np.sqrt(latent + view.model.noise))
+    evidence: dict[str, Any] = {"policy": f"gp, {policy.acquisition}", "kappa": kappa} | view.model.evidence()
     evidence |= signal(evidence["loo_rank_correlation"], len(view.target))
     return Proposal(
         rows,
         score[rows],
         plan.request.objective.value(utility),
         std,
-        view.surrogate.in_domain(view.place[rows]),
+        view.model.in_domain(view.place[rows]),
         reasons_with_forced(rows, plan, _reasons(policy.acquisition, rows, view.mean)),
         evidence,
     )

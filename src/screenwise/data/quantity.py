@@ -30,7 +30,7 @@ _COMMA = re.compile(r"^[<>=~]*\s*[+-]?\d+,\d+$")
 
 
 @dataclass(frozen=True)
-class Readings:
+class Quantities:
     """Cells of a table taken apart, (m,) each."""
 
     value: NDArray[np.float64]
@@ -43,7 +43,7 @@ class Readings:
     """Why a cell was refused; empty where fine."""
 
 
-def read_numbers(column: Any) -> Readings:
+def read_numbers(column: Any) -> Quantities:
     """Take cells such as "5.3", ">10", "0.3 uM" apart; what is not a number gets its reason.
 
     Examples
@@ -66,7 +66,7 @@ def read_numbers(column: Any) -> Readings:
     for target, field in ((value, 0), (relation, 1), (unit, 2), (reason, 3)):
         column_of = np.array([part[field] for part in parts] or [0], dtype=target.dtype)
         target[odd] = column_of[codes]
-    return Readings(value, relation, unit, reason)
+    return Quantities(value, relation, unit, reason)
 
 
 def _read_cell(text: str) -> tuple[float, int, str, str]:

@@ -11,7 +11,7 @@ from screenwise.design.acquisition import Allowed
 from screenwise.errors import DataError
 
 CHUNK = 2**22
-"""Distances to labelled rows that are in memory at a time."""
+"""Distances to measured rows that are in memory at a time."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Cover:
     radius: NDArray[np.float64]
     """(k,) distance of each pick to what was covered before it (infinite for the first of an empty cover)."""
     left: float
-    """Largest distance of a pool row to its nearest pick or labelled row."""
+    """Largest distance of a pool row to its nearest pick or measured row."""
 
 
 def k_center(
@@ -31,10 +31,10 @@ def k_center(
     size: int,
     keys: NDArray[np.uint64],
     *,
-    labelled: NDArray[Any] | None = None,
+    measured: NDArray[Any] | None = None,
     allowed: Allowed = None,
 ) -> Cover:
-    """Pick the row farthest from all picks and labelled rows, again and again.
+    """Pick the row farthest from all picks and measured rows, again and again.
 
     The largest distance left is at most twice the best possible (Gonzalez, Theor. Comput. Sci. 38,
     1985). Each pick reads the pool once: O(n k d) time, one n-vector of memory beside the features.
@@ -46,9 +46,9 @@ def k_center(
     size
         Rows to pick; fewer when no more are allowed.
     keys
-        (n,) settle equal distances, and choose the first pick when nothing is labelled
+        (n,) settle equal distances, and choose the first pick when nothing is measured
         (`screenwise.design.acquisition.tie_keys`).
-    labelled
+    measured
         (l, d) rows that are covered already.
     allowed
         (n,) mask, or a function from the picks so far to the mask of what may follow.
@@ -56,7 +56,7 @@ def k_center(
     Examples
     --------
     >>> line = np.array([[0.0], [1.0], [5.0], [6.0]])
-    >>> k_center(line, 2, np.arange(4, dtype=np.uint64), labelled=line[:1]).rows.tolist()
+    >>> k_center(line, 2, np.arange(4, dtype=np.uint64), measured=line[:1]).rows.tolist()
     [3, 1]
     """
     features = np.asarray(features, np.float32)
@@ -66,8 +66,8 @@ def k_center(
         raise DataError(message)
     square = np.einsum("ij,ij->i", features, features)
     nearest = np.full(len(features), np.inf, np.float32)
-    if labelled is not None and len(labelled):
-        nearest = _squared_to(features, square, np.asarray(labelled, np.float32))
+    if measured is not None and len(measured):
+        nearest = _squared_to(features, square, np.asarray(measured, np.float32))
 
     def column(row: int) -> NDArray[Any]:
         return np.maximum(square + square[row] - 2.0 * (features @ features[row]), 0.0)
@@ -95,7 +95,7 @@ def k_center_similarity(
     keys
         (n,) settle equal distances.
     nearest
-        (n,) similarity of each candidate to its nearest labelled one; None = nothing is labelled.
+        (n,) similarity of each candidate to its nearest measured one; None = nothing is measured.
     allowed
         (n,) mask, or a function from the picks so far to the mask of what may follow.
 
@@ -142,12 +142,12 @@ def _farthest_first(
     return Cover(np.asarray(picks, np.int64), np.asarray(radius, np.float64), left)
 
 
-def _squared_to(features: NDArray[Any], square: NDArray[Any], labelled: NDArray[Any]) -> NDArray[Any]:
-    """Return (n,) squared distances to the nearest of l labelled rows, chunk by chunk."""
-    own = np.einsum("ij,ij->i", labelled, labelled)
+def _squared_to(features: NDArray[Any], square: NDArray[Any], measured: NDArray[Any]) -> NDArray[Any]:
+    """Return (n,) squared distances to the nearest of l measured rows, chunk by chunk."""
+    own = np.einsum("ij,ij->i", measured, measured)
     nearest = np.empty(len(features), np.float32)
-    step = max(1, CHUNK // len(labelled))
+    step = max(1, CHUNK // len(measured))
     for first in range(0, len(features), step):
         part = slice(first, first + step)
-        nearest[part] = (own - 2.0 * (features[part] @ labelled.T)).min(axis=1)
+        nearest[part] = (own - 2.0 * (features[part] @ measured.T)).min(axis=1)
     return np.maximum(nearest + square, 0.0)

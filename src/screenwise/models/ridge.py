@@ -9,8 +9,8 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from screenwise.config import from_mapping, to_mapping
-from screenwise.models.design import Columns, design_kernels, design_table, learn_columns
 from screenwise.models.feature_store import part_of
+from screenwise.models.feature_table import KernelColumns, feature_table, learn_columns, table_kernels
 from screenwise.models.gp_kernels import readable_features
 from screenwise.models.measured import (
     HeldOut,
@@ -67,10 +67,10 @@ class Ridge:
         """Fit each task's linear function."""
         data = measured(screen)
         self.tasks_ = data.tasks
-        self.kernels_ = design_kernels(screen.conditions, self.config.kernels)
+        self.kernels_ = table_kernels(screen.conditions, self.config.kernels)
         raw = [kernel.features(screen.conditions) for kernel in self.kernels_]
         self.columns_ = [learn_columns(flat_features(one), self.config.min_count) for one in raw]
-        features = design_table(self.columns_, raw)
+        features = feature_table(self.columns_, raw)
         t = len(data.tasks)
         self.weight_, self.constant_ = np.zeros((t, features.shape[1])), np.full(t, np.nan)
         self.std_, self.logistic_ = np.full(t, np.nan), np.full((t, 2), np.nan)
@@ -91,7 +91,7 @@ class Ridge:
         """Predict all tasks for (n,) conditions."""
         raw, readable, note = readable_features(self.kernels_, conditions)
         mean = np.full((len(conditions), len(self.std_)), np.nan)
-        mean[readable] = design_table(self.columns_, raw) @ self.weight_.T + self.constant_
+        mean[readable] = feature_table(self.columns_, raw) @ self.weight_.T + self.constant_
         std = np.full_like(mean, np.nan)
         for task in np.flatnonzero(np.isfinite(self.constant_)).tolist():
             if np.isfinite(self.logistic_[task, 0]):
@@ -112,7 +112,7 @@ class Ridge:
             state, own = kernel_state(kernel)
             kernels.append(state)
             arrays |= {f"kernel{place}.{name}": array for name, array in own.items()}
-            arrays |= {f"columns{place}.{field.name}": getattr(columns, field.name) for field in fields(Columns)}
+            arrays |= {f"columns{place}.{field.name}": getattr(columns, field.name) for field in fields(KernelColumns)}
         arrays |= {"weight": self.weight_, "constant": self.constant_, "std": self.std_, "logistic": self.logistic_}
         arrays |= {"held_mean": self.held_out_[0], "held_std": self.held_out_[1]}
         head = {"config": to_mapping(self.config), "tasks": self.tasks_.to_dict("list"), "kernels": kernels}
@@ -127,7 +127,9 @@ class Ridge:
         states = list(enumerate(head["kernels"]))
         model.kernels_ = tuple(kernel_from_state(one, part_of(arrays, f"kernel{place}.")) for place, one in states)
         columns = [part_of(arrays, f"columns{place}.") for place, _ in states]
-        model.columns_ = [Columns(one["ids"], one["centre"], one["size"], float(one["length"])) for one in columns]
+        model.columns_ = [
+            KernelColumns(one["ids"], one["centre"], one["size"], float(one["length"])) for one in columns
+        ]
         model.weight_, model.constant_ = arrays["weight"], arrays["constant"]
         model.std_, model.logistic_ = arrays["std"], arrays["logistic"]
         model.held_out_ = arrays["held_mean"], arrays["held_std"]

@@ -19,7 +19,7 @@ MOST_COLUMNS = 2**16
 """Sparse features kept of a kernel, the most frequent ones."""
 
 
-def design_kernels(conditions: pd.DataFrame, names: tuple[str, ...] | None) -> tuple[Kernel, ...]:
+def table_kernels(conditions: pd.DataFrame, names: tuple[str, ...] | None) -> tuple[Kernel, ...]:
     """Return the kernels whose features a linear model is given.
 
     Unnamed: the first one (compounds: chiral ECFP6 counts; pairs: which members), those of given
@@ -27,7 +27,7 @@ def design_kernels(conditions: pd.DataFrame, names: tuple[str, ...] | None) -> t
 
     Examples
     --------
-    >>> [kernel.name for kernel in design_kernels(pd.DataFrame({"smiles": ["CCO"], "feature:logp": [0.3]}), None)]
+    >>> [kernel.name for kernel in table_kernels(pd.DataFrame({"smiles": ["CCO"], "feature:logp": [0.3]}), None)]
     ['chiral_ecfp6', 'features_linear']
     """
     if names is not None:
@@ -38,7 +38,7 @@ def design_kernels(conditions: pd.DataFrame, names: tuple[str, ...] | None) -> t
 
 
 @dataclass(frozen=True)
-class Columns:
+class KernelColumns:
     """Which columns of one kernel's flat features are used, and how they are scaled."""
 
     ids: NDArray[np.int64]
@@ -60,7 +60,7 @@ class Columns:
         return csr_array((data / self.length, kept.indices, kept.indptr), shape=kept.shape)
 
 
-def learn_columns(flat: Any, min_count: int) -> Columns:
+def learn_columns(flat: Any, min_count: int) -> KernelColumns:
     """Learn from the (n, d) flat features of training conditions.
 
     Examples
@@ -73,17 +73,19 @@ def learn_columns(flat: Any, min_count: int) -> Columns:
     if issparse(flat):
         ids, rows = np.unique(flat.indices, return_counts=True)
         ids, rows = ids[rows >= min_count], rows[rows >= min_count]
-        raw = Columns(np.sort(ids[np.argsort(-rows, kind="stable")[:MOST_COLUMNS]]).astype(np.int64), none, none, 1.0)
+        raw = KernelColumns(
+            np.sort(ids[np.argsort(-rows, kind="stable")[:MOST_COLUMNS]]).astype(np.int64), none, none, 1.0
+        )
     else:
         dense = np.asarray(flat, np.float64)
         spread = dense.std(axis=0)
-        raw = Columns(np.zeros(0, np.int64), dense.mean(axis=0), np.where(spread > 0, spread, 1.0), 1.0)
+        raw = KernelColumns(np.zeros(0, np.int64), dense.mean(axis=0), np.where(spread > 0, spread, 1.0), 1.0)
     table = raw.transform(flat)
     squares = np.square(table.data if issparse(table) else table).sum() / max(1, table.shape[0])
-    return Columns(raw.ids, raw.centre, raw.size, float(np.sqrt(squares)) if squares > 0 else 1.0)
+    return KernelColumns(raw.ids, raw.centre, raw.size, float(np.sqrt(squares)) if squares > 0 else 1.0)
 
 
-def design_table(blocks: Sequence[Columns], features: Sequence[Any]) -> Any:
+def feature_table(blocks: Sequence[KernelColumns], features: Sequence[Any]) -> Any:
     """Return (n, d) numbers of all kernels side by side, sparse where one of them is."""
     tables = [columns.transform(flat_features(one)) for columns, one in zip(blocks, features, strict=True)]
     if len(tables) == 1:

@@ -111,7 +111,7 @@ def prepare_pool(pool: pd.DataFrame, *, keep: bool = False) -> PoolKernels:
 
 
 @dataclass(frozen=True)
-class Surrogate:
+class PoolModel:
     """A Gaussian process fitted to the measured conditions of a pool."""
 
     pool: PoolKernels
@@ -167,7 +167,7 @@ class Surrogate:
 
 
 @dataclass(frozen=True)
-class SurrogateSettings:
+class PoolModelSettings:
     """How the weights of the kernels are learned."""
 
     rows_for_weights: int = 400
@@ -176,13 +176,13 @@ class SurrogateSettings:
     """Prior standard deviation of the logarithm of each weight and of the noise."""
 
 
-def fit_surrogate(
+def fit_pool_model(
     pool: PoolKernels,
     rows: NDArray[np.int64],
     target: NDArray[np.float64],
-    settings: SurrogateSettings,
+    settings: PoolModelSettings,
     seed: int,
-) -> Surrogate:
+) -> PoolModel:
     """Fit the process to readable conditions of the pool.
 
     Parameters
@@ -212,4 +212,4 @@ def fit_surrogate(
     with threadpool_limits(1, user_api="blas"):
         data = TaskData(rows, target, np.ones(len(rows)), None, 1.0)
         fit, factor = fit_task(pool.training, data, how, stream(seed, "weights"))
-    return Surrogate(pool, fit, factor)
+    return PoolModel(pool, fit, factor)
