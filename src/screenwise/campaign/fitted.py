@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, hstack, issparse
-from scipy.sparse.linalg import svds
 from scipy.special import ndtr
 
 from screenwise.campaign.objective import Objective, learn_scale
@@ -239,20 +238,17 @@ def reads_numbers(conditions: pd.DataFrame) -> bool:
 def add_numbers(conditions: pd.DataFrame) -> pd.DataFrame:
     """Return conditions with `feature:` columns that say what their kernels see, for a forest.
 
-    The features of all kernels side by side, each of mean square length 1, reduced by a truncated
-    singular value decomposition. So the baseline reads the same descriptors as the process.
+    The features of all kernels side by side, each of mean square length 1, reduced to their principal
+    scores where there are many. So the baseline reads the same descriptors as the process.
     """
     from screenwise.represent.flat import flat_features  # noqa: PLC0415
     from screenwise.represent.kernels import default_kernels  # noqa: PLC0415
+    from screenwise.represent.reduction import principal_scores  # noqa: PLC0415
 
     representations = list(dict.fromkeys(kernel.representation for kernel in default_kernels(conditions)))
     table = hstack([_compact(flat_features(one.transform(conditions))) for one in representations], format="csr")
-    rank = min(DIMENSIONS, min(table.shape) - 1)
-    if rank < 1:
-        numbers = table.toarray()
-    else:
-        left, size, _ = svds(table, k=rank, v0=np.ones(min(table.shape)))
-        numbers = (left * size)[:, np.argsort(-size)]
+    # few columns stay as they are: a forest tells them apart best one by one
+    numbers = principal_scores(table, DIMENSIONS) if table.shape[1] > DIMENSIONS else table.toarray()
     names = [f"feature:part{place:03d}" for place in range(numbers.shape[1])]
     frame = pd.DataFrame(numbers, columns=names, index=conditions.index)
     return pd.concat([conditions, frame], axis=1)

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
-from scipy.sparse.linalg import svds
 
 from screenwise.errors import ColumnError, ConfigError
 from screenwise.represent.fingerprint import UNFOLDED
+from screenwise.represent.reduction import principal_scores
 
 MOST_GENES = 300
 """A beginning shared by more genes than this says nothing about a family."""
@@ -155,14 +155,8 @@ class GeneSets:
         matrix = csr_array(
             (weighted.data.astype(np.float64), codes, weighted.indptr), shape=(len(self.names), codes.max() + 1)
         )
-        rank = min(dimensions, min(matrix.shape) - 1)
-        left, size, _ = svds(matrix, k=rank, v0=np.ones(min(matrix.shape)))
-        order = np.argsort(-size)
-        scores = left[:, order] * size[order]
-        # the first entry of some size decides the sign: a maximum may be shared by both signs
-        first = (np.abs(scores) > np.abs(scores).max(axis=0) / 2).argmax(axis=0)
-        scores *= np.sign(scores[first, np.arange(rank)])
-        frame = pd.DataFrame(scores.astype(np.float32), columns=[f"pw{place:03d}" for place in range(rank)])
+        scores = principal_scores(matrix, dimensions)
+        frame = pd.DataFrame(scores.astype(np.float32), columns=[f"pw{place:03d}" for place in range(scores.shape[1])])
         frame.insert(0, "gene", self.names.astype(object))
         return frame.assign(n_sets=np.diff(self.table.indptr))
 
