@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -57,6 +59,10 @@ def test_a_pattern_on_one_plate_is_found_there(effect):
     where &= wells["plate"].eq("R1P2") & ~wells["role"].isin(["positive", "negative"])
     table = check_plates(wells, readings.assign(value=readings["value"] + 2.0 * where))
     assert ("R1P2", effect) in failed(table)
+    said = table.loc[(table["plate"] == "R1P2") & (table["check"] == effect), "message"].iloc[0]
+    assert re.search(
+        {"row effect": r"row [CD] st", "column effect": r"column 1[012] st", "edge effect": "the edge"}[effect], said
+    )
     assert not any(plate == "R1P1" and "effect" in check for plate, check in failed(table))
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from screenwise.campaign.state import TESTED
+from screenwise.design.plate import row_letters
 from screenwise.rng import stream
 
 COLUMNS = {
@@ -197,18 +198,21 @@ def _positions(part: pd.DataFrame, rules: QcRules, seed: int) -> list[dict[str, 
     lines = []
     for check, column in names.items():
         p, worst = _permutation_p(ranks, draws, samples[column].to_numpy())
-        where = (
-            "the edge differs from the inside" if column == "edge" else f"{check.split()[0]} {worst} stands out most"
-        )
+        where = {
+            "line": f"row {row_letters(max(worst - 1, 0))} stands out most",
+            "column": f"column {worst} stands out most",
+            "edge": "the edge differs from the inside",
+        }[column]
         problem = f"values depend on where the well is (p = {p:.4f}; {where})."
         lines.append(_line(check, p, rules.position, problem, least=True))
     return lines
 
 
-def _permutation_p(ranks: NDArray[Any], draws: NDArray[Any], groups: NDArray[Any]) -> tuple[float, str]:
+def _permutation_p(ranks: NDArray[Any], draws: NDArray[Any], groups: NDArray[Any]) -> tuple[float, int]:
+    """Return the p value, and the group that differs most from the others (0 where there is one only)."""
     names, codes = np.unique(groups, return_inverse=True)
     if len(names) == 1:
-        return 1.0, ""
+        return 1.0, 0
     member = np.eye(len(names))[codes]  # (n, g)
     size = member.sum(axis=0)
     middle = ranks.mean()
@@ -218,9 +222,7 @@ def _permutation_p(ranks: NDArray[Any], draws: NDArray[Any], groups: NDArray[Any
 
     own = between(ranks[None])[0]
     above = int((between(draws).sum(axis=1) >= own.sum() - 1e-9).sum())
-    worst = names[int(own.argmax())]
-    text = chr(64 + int(worst)) if groups is not None and names.dtype != bool and int(worst) <= 26 else str(worst)  # noqa: PLR2004
-    return (above + 1) / (len(draws) + 1), text
+    return (above + 1) / (len(draws) + 1), int(names[own.argmax()])
 
 
 def _replicates(part: pd.DataFrame, table: pd.DataFrame, rules: QcRules) -> dict[str, Any]:

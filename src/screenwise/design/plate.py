@@ -90,9 +90,19 @@ def well_names(format: int) -> list[str]:
     (['A01', 'A02'], 'H12', 'AF48')
     """
     rows, columns = SHAPES[format]
+    return [f"{row_letters(row)}{column + 1:02d}" for row in range(rows) for column in range(columns)]
+
+
+def row_letters(row: int) -> str:
+    """Return the letters of a plate's row, counted from 0.
+
+    Examples
+    --------
+    >>> row_letters(0), row_letters(25), row_letters(31)
+    ('A', 'Z', 'AF')
+    """
     letters = string.ascii_uppercase
-    names = [letters[row] if row < len(letters) else "A" + letters[row - len(letters)] for row in range(rows)]
-    return [f"{name}{column + 1:02d}" for name in names for column in range(columns)]
+    return letters[row] if row < len(letters) else "A" + letters[row - len(letters)]
 
 
 def layout(candidates: pd.DataFrame, rules: PlateRules, seed: int = 0) -> pd.DataFrame:

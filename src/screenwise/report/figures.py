@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from screenwise.evaluate.scoring import ALL_METRICS
+from screenwise.prediction import Z90
 from screenwise.report.curves import learning_curve, replay_curves
 from screenwise.report.ink import (
     INK,
@@ -144,7 +146,7 @@ def predicted_observed(observed: ArrayLike, predicted: ArrayLike, *, unit: str =
             count = np.asarray(binned.get_array())
             binned.set_array(None)
             opacity = 0.15 + 0.85 * np.log1p(count) / max(np.log1p(count.max()), 1e-9)
-            binned.set_facecolor([(*_rgb(SERIES[0]), float(alpha)) for alpha in opacity])
+            binned.set_facecolor([to_rgba(SERIES[0], float(alpha)) for alpha in opacity])
             binned.set_edgecolor("none")
             panel.set_title(f"{len(x):,} cells; the fullest hexagon holds {int(count.max()):,}", loc="left")
         else:
@@ -221,7 +223,7 @@ def error_by_similarity(bins: pd.DataFrame, *, unit: str = "", least: int = 5) -
         figure = new_figure(3.3, "Error by similarity to the training data")
         panel = figure.subplots()
         places, rmse = np.arange(len(table)), table["rmse"].to_numpy(float)
-        half = rmse * 1.645 / np.sqrt(2 * table["cells"].to_numpy(float))
+        half = rmse * Z90 / np.sqrt(2 * table["cells"].to_numpy(float))
         panel.vlines(places, rmse - half, rmse + half, color=SERIES[0], linewidth=2)
         panel.plot(places, rmse, "o", color=SERIES[0], markersize=6.5, label="root mean squared error")
         if "expected_rmse" in table.columns:
@@ -315,7 +317,3 @@ def _range(values: NDArray[np.float64]) -> tuple[float, float]:
     low, high = float(values.min()), float(values.max())
     pad = 0.04 * (high - low) or 0.5
     return low - pad, high + pad
-
-
-def _rgb(colour: str) -> tuple[float, float, float]:
-    return tuple(int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5))  # type: ignore[return-value]

@@ -9,16 +9,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import EllipseCollection
-from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.colors import LinearSegmentedColormap, Normalize, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
+from screenwise.design.plate import SHAPES, row_letters
 from screenwise.errors import ColumnError, DataError
 from screenwise.report.ink import INK, SERIES, WIDTH, drawing, new_figure, short
 
-SHAPES = {96: (8, 12), 384: (16, 24), 1536: (32, 48)}
-"""Wells of a plate -> rows and columns."""
 ROLE_COLOURS = {"positive": SERIES[2], "negative": SERIES[1]}
 """Roles with a colour of their own; samples and replicates show their score."""
 ROLE_MARKS = {"positive": "+", "negative": "\N{MINUS SIGN}", "replicate": "R"}
@@ -146,8 +145,7 @@ def _colours(roles: pd.Series, value: NDArray[Any], scale: Normalize | None) -> 
         scored = np.isfinite(value)
         colours[scored] = SCORES(scale(value[scored]))
     for role, colour in ROLE_COLOURS.items():
-        rgb = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
-        colours[(roles == role).to_numpy()] = [*rgb, 1.0]
+        colours[(roles == role).to_numpy()] = to_rgba(colour)
     return colours
 
 
@@ -168,7 +166,7 @@ def _plate(panel: Axes, shape: tuple[int, int], places: NDArray[Any], roles: pd.
             )
     step = 1 if rows == 8 else 2 if rows == 16 else 4  # noqa: PLR2004
     panel.set_xticks(np.arange(0, columns, step), [str(number + 1) for number in range(0, columns, step)])
-    panel.set_yticks(np.arange(0, rows, step), [_letters(number) for number in range(0, rows, step)])
+    panel.set_yticks(np.arange(0, rows, step), [row_letters(number) for number in range(0, rows, step)])
     panel.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))
     panel.xaxis.tick_top()
     panel.tick_params(length=0)
@@ -186,10 +184,6 @@ def _letter_ink(role: str, colour: NDArray[Any]) -> str:
 
 def _wells(panel: Axes, centres: NDArray[Any], size: float, **look: Any) -> EllipseCollection:
     return EllipseCollection([size], [size], [0], units="x", offsets=centres, offset_transform=panel.transData, **look)
-
-
-def _letters(row: int) -> str:
-    return chr(ord("A") + row) if row < 26 else "A" + chr(ord("A") + row - 26)  # noqa: PLR2004
 
 
 def _explain(figure: Figure, sheet: _Sheet, roles: pd.Series, scale: Normalize | None, label: str) -> None:
