@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from screenwise.errors import ColumnError
+from screenwise.rng import GOLDEN, scramble
 
 ENTITIES = ("smiles", "sequence", "variant", "gene", "protein", "compound", "entity")
 """Columns that name an entity, the most exact first: where `smiles` is there, `compound` is only a label."""
@@ -128,9 +129,6 @@ def _canonical(value: Any) -> str:
 
 
 def _mix(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Scramble 64-bit words (splitmix64 finaliser), so that sums of them do not cancel."""
+    """Scramble words, so that sums of them do not cancel."""
     with np.errstate(over="ignore"):
-        z = words + np.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return z ^ (z >> np.uint64(31))
+        return scramble(words + GOLDEN)

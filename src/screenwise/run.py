@@ -1,5 +1,6 @@
 """The folder of one fit, and writing files so that nothing is half written."""
 
+import hashlib
 import json
 import os
 import tempfile
@@ -93,6 +94,12 @@ def read_json(path: Path) -> Any:
     except (OSError, ValueError) as error:
         message = f"{path} cannot be read as JSON: {error}."
         raise DataError(message) from error
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's content, 64 hexadecimal digits."""
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """The loop that lasts: propose, export, take results in, again; for months, without losing a fact."""
 
 import getpass
-import hashlib
 import platform
 import shutil
 import tempfile
@@ -32,6 +31,7 @@ from screenwise.campaign.summary import summarise
 from screenwise.config import to_mapping
 from screenwise.design.plate import write_plate
 from screenwise.errors import CampaignError
+from screenwise.run import file_sha256
 from screenwise.screen import Screen
 
 __all__ = ["Campaign", "CampaignSettings", "Proposer"]
@@ -211,7 +211,7 @@ class Campaign:
             if not state.layouts:
                 message = "No round was exported yet, so no result can belong to a well. Run propose and export first."
                 raise CampaignError(message)
-            digest = _digest(path)
+            digest = file_sha256(path) if path.is_file() else ""
             repeated = digest in state.files
             results = read_results(path, state, self.store.get(state.pool), repeated=repeated)
             about = {"file": path.name, **results.counts, "repeated": repeated}
@@ -290,10 +290,6 @@ class Campaign:
         events = self.store.events()
         state = fold(events, self.store.get)
         return {"folder": str(self.folder), **summarise(state, self.store.get(state.pool), events)}
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
 def _software() -> dict[str, str]:

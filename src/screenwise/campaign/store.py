@@ -23,7 +23,7 @@ from typing import Any
 import pandas as pd
 
 from screenwise.errors import CampaignError, DataError
-from screenwise.run import atomic_path
+from screenwise.run import atomic_path, file_sha256
 
 FORMAT = 1
 """Version of the folder's layout; stands in ``PRAGMA user_version``."""
@@ -197,7 +197,7 @@ class Store:
         buffer = _parquet(table)
         digest = hashlib.sha256(buffer.getvalue()).hexdigest()
         path = self._object(digest)
-        if not path.exists() or _digest_of(path) != digest:
+        if not path.exists() or file_sha256(path) != digest:
             with atomic_path(path) as draft:
                 draft.write_bytes(buffer.getvalue())
         return digest
@@ -334,14 +334,9 @@ def _objects_of(text: str) -> list[str]:
         return []
 
 
-def _digest_of(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def _damage_of(path: Path, digest: str) -> str:
     try:
-        found = _digest_of(path)
+        found = file_sha256(path)
     except OSError as error:
         return f"{path} cannot be read: {error.strerror or error}."
     return "" if found == digest else f"{path} was changed: its SHA-256 is {found[:12]}..., not its name."

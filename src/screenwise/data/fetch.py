@@ -1,6 +1,5 @@
 """Where the files of a dataset are: in the package, in the user's data folder, or fetched once."""
 
-import hashlib
 import os
 import zipfile
 from collections.abc import Callable
@@ -12,6 +11,7 @@ import pandas as pd
 
 from screenwise.data.catalogue import DataFile, DatasetInfo
 from screenwise.errors import DatasetError
+from screenwise.run import file_sha256
 
 
 def data_folders() -> list[Path]:
@@ -45,14 +45,9 @@ def _find(file: DataFile) -> Path | None:
         return Path(__file__).parent / file.path
     for folder in data_folders():
         path = folder / file.path
-        if path.is_file() and _sha256(path) == file.sha256:
+        if path.is_file() and file_sha256(path) == file.sha256:
             return path
     return None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _fetch(file: DataFile, info: DatasetInfo) -> Path:

@@ -20,6 +20,7 @@ from scipy.special import erfcx, log_ndtr, ndtr, ndtri
 from screenwise.errors import DataError
 from screenwise.prediction import Prediction
 from screenwise.protocols import Acquisition, Posterior
+from screenwise.rng import GOLDEN, scramble
 
 TINY = 1e-12
 """Spread, as a share of the spread of all means, that stands in for none."""
@@ -127,7 +128,7 @@ def thompson(prediction: Prediction, *, best: float = 0.0, rng: np.random.Genera
     std = _std(prediction, "thompson")
     # pandas' keys count for text only: the salt is added and scrambled here
     words = std.astype(np.float32).view(np.uint32) + rng.integers(2**64, dtype=np.uint64)
-    return _kept(prediction, _mean(prediction) + std * ndtri(_uniform(_scramble(words))))
+    return _kept(prediction, _mean(prediction) + std * ndtri(_uniform(scramble(words * GOLDEN))))
 
 
 def _best_rank(draws: NDArray[Any], rng: np.random.Generator) -> NDArray[np.float64]:
@@ -184,14 +185,6 @@ def tie_keys(candidates: NDArray[Any] | Sequence[str], rng: np.random.Generator)
     ids = np.asarray(candidates, dtype=object)
     salt = f"{int(rng.integers(2**63)):016x}"
     return np.asarray(pd.util.hash_array(ids, hash_key=salt, categorize=False), np.uint64)
-
-
-def _scramble(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Turn 64-bit words that differ into ones that look random (splitmix64; Steele et al., OOPSLA 2014)."""
-    words = words * np.uint64(0x9E3779B97F4A7C15)
-    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return words ^ (words >> np.uint64(31))
 
 
 def _uniform(words: NDArray[np.uint64]) -> NDArray[np.float64]:

@@ -8,8 +8,7 @@ from scipy.sparse import csr_array, issparse
 
 from screenwise.represent.fingerprint import UNFOLDED
 from screenwise.represent.pairs import Members, Parts
-
-_ODD = np.uint64(0x9E3779B97F4A7C15)
+from screenwise.rng import GOLDEN, scramble
 
 
 def flat_features(features: Any) -> Any:
@@ -82,10 +81,6 @@ def _beside(parts: list[csr_array]) -> csr_array:
 
 
 def _mixed(ids: Any, place: Any) -> NDArray[np.int64]:
-    """Return 63-bit ids that differ between places (splitmix64's steps)."""
+    """Return 63-bit ids that differ between places."""
     with np.errstate(over="ignore"):
-        z = ids + (place + np.uint64(1)) * _ODD
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        z ^= z >> np.uint64(31)
-    return (z >> np.uint64(1)).astype(np.int64)
+        return (scramble(ids + (place + np.uint64(1)) * GOLDEN) >> np.uint64(1)).astype(np.int64)
