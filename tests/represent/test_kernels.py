@@ -5,12 +5,11 @@ import pandas as pd
 import pytest
 
 from screenwise.errors import ColumnError, DataError, StructureError
+from screenwise.models.feature_store import pack_features, unpack_features
 from screenwise.represent.features import join_features
 from screenwise.represent.genes import GeneSets
 from screenwise.represent.kernels import (
     default_kernels,
-    features_from_state,
-    features_state,
     kernel_from_state,
     kernel_state,
 )
@@ -102,12 +101,12 @@ def test_kernels_and_features_survive_without_pickle(kind, tmp_path):
     conditions, new = toy(kind), toy(kind, 20, seed=1)
     for place, kernel in enumerate(default_kernels(conditions)):
         form, arrays = kernel_state(kernel)
-        seen, more = features_state(kernel.features(conditions))
+        more = pack_features(kernel.features(conditions))
         np.savez(tmp_path / f"{place}.npz", **arrays)
         np.savez(tmp_path / f"f{place}.npz", **more)
         with np.load(tmp_path / f"{place}.npz") as own, np.load(tmp_path / f"f{place}.npz") as own_features:
             loaded = kernel_from_state(json.loads(json.dumps(form)), dict(own))
-            known = features_from_state(json.loads(json.dumps(seen)), dict(own_features))
+            known = unpack_features(dict(own_features))
         expected = kernel.gram(kernel.features(new), kernel.features(conditions))
         np.testing.assert_array_equal(loaded.gram(loaded.features(new), known), expected)
 

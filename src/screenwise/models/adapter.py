@@ -15,6 +15,7 @@ from scipy.sparse import csr_array
 
 from screenwise.config import from_mapping, to_mapping
 from screenwise.errors import ConfigError, ModelError
+from screenwise.models.feature_store import part_of, read_arrays
 from screenwise.models.inputs import Given, InputRows, Inputs
 from screenwise.models.learners import Answer, Learner, Lesson, as_learner
 from screenwise.models.measured import Measured, cell_std, held_out_std, measured, missing_note
@@ -196,18 +197,9 @@ class Adapter:
             message = "An adapter of another library's estimator is not saved, so it cannot be loaded; fit it again."
             raise ModelError(message)
         model = cls(from_mapping(config, head["config"], str(folder)))
-        try:
-            with np.load(Path(folder) / "adapter.npz", allow_pickle=False) as stored:
-                arrays = {name: stored[name] for name in stored.files}
-        except (OSError, ValueError) as error:
-            message = f"{Path(folder) / 'adapter.npz'} cannot be read: {error}. Fit again."
-            raise ModelError(message) from error
-
-        def under(prefix: str) -> dict[str, Any]:
-            return {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}
-
-        parts = {int(task): model.learner.unpack(under(f"{task}.")) for task in head["parts"]}  # type: ignore[attr-defined]
-        inputs = Inputs.from_state(head["inputs"], under("inputs."))
+        arrays = read_arrays(Path(folder) / "adapter.npz")
+        parts = {int(task): model.learner.unpack(part_of(arrays, f"{task}.")) for task in head["parts"]}  # type: ignore[attr-defined]
+        inputs = Inputs.from_state(head["inputs"], part_of(arrays, "inputs."))
         model.learned_ = Learned(pd.DataFrame(head["tasks"]), inputs, arrays["spread"], arrays["std"], parts)
         return model
 

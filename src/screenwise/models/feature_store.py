@@ -1,5 +1,6 @@
-"""Features of training conditions as plain arrays, to be written without pickle."""
+"""What models learned as plain arrays, written and read without pickle."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -75,3 +76,13 @@ def part_of(arrays: Arrays, prefix: str) -> Arrays:
     ['x']
     """
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def read_arrays(path: Path) -> Arrays:
+    """Return the arrays of an npz file of a saved model; nothing in it is unpickled."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except (OSError, ValueError) as error:
+        message = f"{path} cannot be read: {error}. Fit again."
+        raise ModelError(message) from error

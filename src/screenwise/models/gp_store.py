@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from screenwise.errors import ModelError
 from screenwise.models.borrow import Borrowing, Residuals
-from screenwise.models.feature_store import pack_features, part_of, unpack_features
+from screenwise.models.feature_store import pack_features, part_of, read_arrays, unpack_features
 from screenwise.models.gp_kernels import TrainingKernels
 from screenwise.models.gp_task import TaskFit
 from screenwise.models.gp_weights import Weights
@@ -76,12 +76,7 @@ def load_fitted(folder: Path) -> tuple[dict[str, Any], Fitted]:
     if head.get("format") != FORMAT:
         message = f"{folder / 'gp.json'} has format {head.get('format')!r}; this version reads {FORMAT}. Fit again."
         raise ModelError(message)
-    try:
-        with np.load(folder / "gp.npz", allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError) as error:
-        message = f"{folder / 'gp.npz'} cannot be read: {error}. Fit again."
-        raise ModelError(message) from error
+    arrays = read_arrays(folder / "gp.npz")
     places = range(len(head["kernels"]))
     training = TrainingKernels(
         tuple(kernel_from_state(head["kernels"][place], part_of(arrays, f"kernel{place}_")) for place in places),

@@ -9,10 +9,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, hstack, issparse
 
 from screenwise.errors import ColumnError
+from screenwise.represent.features import FEATURE
 from screenwise.represent.fingerprint import Fingerprint, Vocabulary
-
-NUMBER = "feature:"
-"""Prefix of columns that hold numbers of a condition."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +61,11 @@ class Inputs:
 
     def fit(self, conditions: pd.DataFrame) -> "Inputs":
         """Return the inputs with the columns that these (n,) conditions have."""
-        numbers = tuple(str(name) for name in conditions.columns if str(name).startswith(NUMBER))
+        numbers = tuple(str(name) for name in conditions.columns if str(name).startswith(FEATURE))
         compounds = self.fingerprint.column in conditions.columns
         if not compounds and not numbers:
             message = (
-                f"This model reads a column {self.fingerprint.column!r} or columns {NUMBER}<name>; "
+                f"This model reads a column {self.fingerprint.column!r} or columns {FEATURE}<name>; "
                 f"found {list(map(str, conditions.columns))}. Give numbers with --features, or use --model gp."
             )
             raise ColumnError(message)
@@ -164,7 +162,7 @@ def _span(values: NDArray[np.float64]) -> NDArray[np.float64]:
     good = values[np.isfinite(values).all(axis=1)]
     if len(good) == 0:
         message = (
-            f"No condition has all its {values.shape[1]} numbers (columns {NUMBER}<name>); "
+            f"No condition has all its {values.shape[1]} numbers (columns {FEATURE}<name>); "
             "fill in what is missing, or leave out the emptiest columns."
         )
         raise ColumnError(message)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from screenwise.errors import ModelError
 from screenwise.evaluate.calibration import limited_factor
+from screenwise.models.feature_store import read_arrays
 from screenwise.models.gp_kernels import STRUCTURE, choose_kernels
 from screenwise.represent.kernels import Kernel
 from screenwise.run import atomic_path, read_json, write_json
@@ -133,10 +134,4 @@ def save_baseline(folder: Path, head: dict[str, Any], arrays: dict[str, Any]) ->
 def load_baseline(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read what `save_baseline` wrote."""
     folder = Path(folder)
-    head = read_json(folder / "baseline.json")
-    try:
-        with np.load(folder / "baseline.npz", allow_pickle=False) as stored:
-            return head, {name: stored[name] for name in stored.files}
-    except (OSError, ValueError) as error:
-        message = f"{folder / 'baseline.npz'} cannot be read: {error}. Fit again."
-        raise ModelError(message) from error
+    return read_json(folder / "baseline.json"), read_arrays(folder / "baseline.npz")

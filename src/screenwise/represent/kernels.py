@@ -25,8 +25,6 @@ __all__ = [
     "default_kernels",
     "entity_kernels",
     "feature_kernels",
-    "features_from_state",
-    "features_state",
     "gene_kernels",
     "kernel_from_state",
     "kernel_state",
@@ -56,25 +54,6 @@ def kernel_from_state(state: Any, arrays: dict[str, NDArray[Any]]) -> Kernel:
     return unpack(state, arrays, PARTS)
 
 
-def features_state(found: Any) -> State:
-    """Return features, of whatever form, as a JSON-able mapping and arrays.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> form, arrays = features_state(pairs.Parts((np.zeros((2, 3)), np.ones((2, 1)))))
-    >>> features_from_state(form, arrays).shape
-    (2, 2)
-    """
-    arrays: dict[str, NDArray[Any]] = {}
-    return pack(found, arrays), arrays
-
-
-def features_from_state(state: Any, arrays: dict[str, NDArray[Any]]) -> Any:
-    """Return the features that `features_state` took apart."""
-    return unpack(state, arrays, PARTS)
-
-
 PARTS: dict[str, Any] = {
     part.__name__: part
     for part in (
@@ -95,8 +74,6 @@ PARTS: dict[str, Any] = {
         pairs.Category,
         pairs.Doses,
         pairs.EachMember,
-        pairs.Members,
-        pairs.Parts,
         pairs.Product,
         pairs.Same,
         pairs.SymmetricProduct,
@@ -108,4 +85,4 @@ PARTS: dict[str, Any] = {
         variants.Words,
     )
 }
-"""What kernels and features are made of, by name: what a saved model may name."""
+"""What kernels are made of, by name: what a saved model may name."""

@@ -43,7 +43,7 @@ _PROPERTIES = np.array(
         [-1.3, 193.6, 0.0, 6.2, 0.69, 1.47, 1, 0],  # Y
     ]
 )
-_CODES = np.zeros(256, np.uint8)
+_CODES = np.full(256, UNKNOWN, np.uint8)
 _CODES[[ord(letter) for letter in RESIDUES]] = np.arange(1, len(RESIDUES) + 1)
 _CODES[[ord(letter) for letter in RESIDUES.lower()]] = np.arange(1, len(RESIDUES) + 1)
 _MUTATION = re.compile(r"^(?:p\.)?([A-Za-z*]?)(\d+)([A-Za-z*-])$")
