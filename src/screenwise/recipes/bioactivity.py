@@ -21,7 +21,7 @@ from screenwise.recipes.settings import SimulateSettings
 from screenwise.recipes.simulation import simulate_screen
 from screenwise.report.html import Section, Table, write_report
 from screenwise.represent.fingerprint import Fingerprint
-from screenwise.represent.similarity import count_tanimoto
+from screenwise.represent.similarity import count_tanimoto_nearest
 from screenwise.screen import Screen
 
 TARGET = "CHEMBL234_Ki"
@@ -197,7 +197,7 @@ def _nearest(screen: Screen, measured: Any, train: NDArray[np.bool_], at: NDArra
     for task in np.unique(measured.task[at]):
         mine = np.flatnonzero(measured.task[at] == task)
         known = measured.row[train & (measured.task == task)]
-        found[mine] = count_tanimoto(counts[measured.row[at[mine]]], counts[known]).max(axis=1)
+        found[mine] = count_tanimoto_nearest(counts[measured.row[at[mine]]], counts[known])[1][:, 0]
     return found
 
 

@@ -11,8 +11,8 @@ from screenwise.data.table import write_table
 from screenwise.design.plate import PlateRules
 from screenwise.errors import CampaignError
 from screenwise.recipes.outcome import Outcome, Progress, silent
-from screenwise.recipes.reading import candidates
 from screenwise.recipes.settings import CampaignOptions, Reading
+from screenwise.recipes.tables import candidates
 from screenwise.report.html import Picture, Section, Table
 from screenwise.report.platemap import plate_map
 from screenwise.screen import Screen

@@ -7,13 +7,14 @@ from typing import Any
 import pandas as pd
 
 from screenwise.data.split import SPLITS, Fold, make_folds
+from screenwise.data.table import write_table
 from screenwise.errors import ConfigError
 from screenwise.evaluate.compare import BASELINES, Comparison, write_comparison
 from screenwise.evaluate.compare import compare as run_comparison
 from screenwise.models import MODELS, make_model
 from screenwise.recipes.outcome import Outcome, Progress, silent
-from screenwise.recipes.reading import Measured, measured
 from screenwise.recipes.settings import CompareSettings, Reading
+from screenwise.recipes.tables import Measured, measured
 
 AUTO = ("auto", "forest")
 """What is compared when nobody names models: the default, and the forest that most people would try."""
@@ -41,7 +42,8 @@ def compare(
         folder=out / "fits",
     )
     summary = write_comparison(found, out)
-    with_rejected(out, data)
+    if len(data.rejected):
+        write_table(data.rejected, out / "rejected.csv")
     from screenwise.recipes.reporting import comparison_report  # noqa: PLC0415
 
     comparison_report(out, f"Comparison on {Path(table).name}")
@@ -71,15 +73,6 @@ def _row(split: str, line: pd.Series) -> dict[str, Any]:
         "95 % interval": f"{line['lower']:.3f} to {line['upper']:.3f}",
         "difference to best baseline": f"{against}, {line['baseline']}" if compared else "",
     }
-
-
-def with_rejected(out: Path, data: Measured) -> None:
-    """Write the table of rejected rows, where there are any."""
-    from screenwise.run import atomic_path  # noqa: PLC0415
-
-    if len(data.rejected):
-        with atomic_path(out / "rejected.csv") as draft:
-            data.rejected.to_csv(draft, index=False)
 
 
 def _models(settings: CompareSettings) -> list[str]:

@@ -1,4 +1,4 @@
-"""Fit, predict, evaluate, compare: from a user's file to a run, a table or a comparison."""
+"""Fit, predict, evaluate: from a user's file to a run, a table of predictions or scores."""
 
 import hashlib
 import platform
@@ -19,9 +19,9 @@ from screenwise.evaluate.compare import score_cells
 from screenwise.models import load_model, make_model, model_class, save_model
 from screenwise.recipes.outcome import Outcome, Progress, silent
 from screenwise.recipes.predictions import long_table, predict_chunks, wide_table
-from screenwise.recipes.reading import Measured, candidates, measured, with_features
 from screenwise.recipes.settings import FitSettings, Reading
-from screenwise.run import Run, atomic_path, read_json, write_json
+from screenwise.recipes.tables import Measured, candidates, measured, with_features
+from screenwise.run import Run, read_json, write_json
 from screenwise.screen import Screen
 
 
@@ -107,9 +107,8 @@ def evaluate(run: Path, table: str, out: Path, reading: Reading = Reading(), *, 
     std = None if prediction.std is None else prediction.std[cells.row, columns[cells.task]]
     scores = score_cells(screen, mean, std)
     table_out = _cell_table(screen, mean, std)
-    for name, frame in {"scores.csv": scores, "predictions.csv": table_out}.items():
-        with atomic_path(out / name) as draft:
-            frame.to_csv(draft, index=False)
+    write_table(scores, out / "scores.csv")
+    write_table(table_out, out / "predictions.csv")
     from screenwise.recipes.reporting import evaluation_report  # noqa: PLC0415
 
     evaluation_report(out, run)
@@ -132,7 +131,7 @@ def open_run(run: Path) -> Any:
     if not (run / "done.json").exists():
         message = f"{run} is not the folder of a finished fit; run `screenwise fit TABLE --out {run}` first."
         raise ModelError(message)
-    return load_model(run / "model")
+    return load_model(Run(run).model_folder)
 
 
 def run_tasks(run: Path) -> list[str]:
@@ -259,10 +258,8 @@ def _write_inputs(out: Path, data: Measured, train: Screen, reading: Reading) ->
     if reading.features is not None:
         frames["features.parquet"] = read_table(reading.features)
     for name, frame in frames.items():
-        with atomic_path(out / name) as draft:
-            frame.to_parquet(draft, index=False)
-    with atomic_path(out / "rejected.csv") as draft:
-        data.rejected.to_csv(draft, index=False)
+        write_table(frame, out / name)
+    write_table(data.rejected, out / "rejected.csv")
 
 
 def _reason(model: Any) -> str:

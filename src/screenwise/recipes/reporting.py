@@ -74,11 +74,7 @@ def comparison_sections(folder: Path) -> list[Section]:
 
 def _shown(summary: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
     """Return the columns and rows of the summary that people read."""
-    extra = [
-        name
-        for name in ("coverage", "coverage_cliff", "interval_width", "spearman")
-        if (summary["metric"] == name).any()
-    ]
+    extra = [name for name in ("coverage", "coverage_cliff", "width", "spearman") if (summary["metric"] == name).any()]
     columns = ["split", "model", "metric", "mean", "lower", "upper", "baseline", "difference"]
     columns += ["difference_lower", "difference_upper", "tasks_won", "tasks"]
     part = summary[summary["metric"].isin([*metrics, *extra])]
@@ -123,7 +119,7 @@ def comparison_report(folder: Path, title: str) -> Path:
 
 
 def replay_sections(folder: Path) -> list[Section]:
-    """Return the parts of a page from ``curves.csv`` (and ``summary.json``)."""
+    """Return the parts of a page from ``curves.csv``."""
     curves = pd.read_csv(folder / "curves.csv")
     picture = Picture(replay_curves(curves), "Share of the hits found; band: 95 % interval over seeds.", wide=True)
     last = curves[curves["round"] == curves["round"].max()]

@@ -8,15 +8,16 @@ import pandas as pd
 from screenwise.campaign.policy import POLICIES, Objective, SimulatedPolicy
 from screenwise.data.datasets import DATASETS
 from screenwise.data.replicate import one_row_per_condition
+from screenwise.data.table import write_table
 from screenwise.errors import ConfigError
 from screenwise.recipes.outcome import Outcome, Progress, silent
-from screenwise.recipes.reading import Measured, measured
 from screenwise.recipes.reporting import replay_sections
 from screenwise.recipes.settings import Reading, SimulateSettings
+from screenwise.recipes.tables import Measured, measured
 from screenwise.report.curves import replay_curves
 from screenwise.report.html import write_report
 from screenwise.report.ink import write_figure
-from screenwise.run import atomic_path, write_json
+from screenwise.run import write_json
 from screenwise.screen import Screen
 from screenwise.simulate.replay import ReplaySettings, run_replay
 
@@ -58,8 +59,7 @@ def simulate_screen(
     )
     policies = {name: SimulatedPolicy(POLICIES[name], objective) for name in _policies(settings)}
     curves = run_replay(policies, one_row_per_condition(screen), replay, jobs=settings.jobs, progress=progress)
-    with atomic_path(out / "curves.csv") as draft:
-        curves.to_csv(draft, index=False)
+    write_table(curves, out / "curves.csv")
     write_figure(out / "curves.svg", replay_curves(curves))
     write_json(out / "replay.json", {"objective": str(objective), "hits": settings.hits, "start": settings.start})
     return curves
