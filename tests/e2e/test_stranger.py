@@ -53,7 +53,7 @@ def chembl_export():
         cells = [
             name,
             "",
-            "c1ccccc" if number == 17 else smiles,
+            "c1ccccc" if number == 16 else smiles,
             "Ki",
             relation,
             value,
