@@ -15,9 +15,31 @@ _PUBLIC = {
     "Prediction": "screenwise.prediction",
     "ScreenwiseError": "screenwise.errors",
     "Run": "screenwise.run",
+    "Campaign": "screenwise.campaign.campaign",
+    "CampaignSettings": "screenwise.campaign.campaign",
+    "compare": "screenwise.evaluate.compare",
+    "load_dataset": "screenwise.data.datasets",
+    "make_model": "screenwise.models",
+    "read_assay": "screenwise.data.assay",
+    "read_conditions": "screenwise.data.assay",
 }
 
-__all__ = ["Prediction", "Run", "Screen", "ScreenwiseError", "Targets", "__version__", "make_screen"]
+__all__ = [
+    "Campaign",
+    "CampaignSettings",
+    "Prediction",
+    "Run",
+    "Screen",
+    "ScreenwiseError",
+    "Targets",
+    "__version__",
+    "compare",
+    "load_dataset",
+    "make_model",
+    "make_screen",
+    "read_assay",
+    "read_conditions",
+]
 
 
 def __getattr__(name: str) -> Any:
