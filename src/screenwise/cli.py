@@ -8,7 +8,7 @@ from cyclopts import App, Parameter
 from cyclopts.config import Toml
 
 from screenwise import __version__
-from screenwise.config import to_toml
+from screenwise.config import check_config, to_toml
 from screenwise.data.columns import Columns
 from screenwise.errors import ScreenwiseError
 from screenwise.recipes.outcome import Outcome, Progress
@@ -333,9 +333,11 @@ def launch(
     """
     if print_config:
         return _print_config(tokens)
-    if config is not None:
-        app.config = (Toml(config, must_exist=True, use_commands_as_keys=False, allow_unknown=False),)
     try:
+        if config is not None:
+            if tokens and tokens[0] in PRINTABLE:
+                check_config(config, tuple(type(one) for one in PRINTABLE[tokens[0]]))
+            app.config = (Toml(config, must_exist=True, use_commands_as_keys=False, allow_unknown=False),)
         outcome = app(tokens, result_action="return_value")
         if isinstance(outcome, Outcome):
             _show(outcome, as_json=json)

@@ -25,15 +25,42 @@ def read_config(path: Path, cls: type) -> Any:
         The file is missing or no TOML, a key is unknown (the message suggests the nearest), or a value
         has the wrong type.
     """
+    return from_mapping(cls, _read_toml(path), str(path))
+
+
+def check_config(path: Path, classes: tuple[type, ...]) -> None:
+    """Refuse a TOML file that names a setting of none of the dataclasses, or one with a wrong type.
+
+    Raises
+    ------
+    ConfigError
+        As `read_config` does; every class must have defaults for all its fields.
+    """
+    mapping = _read_toml(path)
+    owner = {field.name: cls for cls in classes for field in fields(cls)}
+    _refuse_unknown(mapping, list(owner), str(path))
+    for cls in classes:
+        from_mapping(cls, {name: value for name, value in mapping.items() if owner[name] is cls}, str(path))
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        mapping = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         message = f"{path} cannot be read: {error}. Write one with --print-config."
         raise ConfigError(message) from error
     except tomllib.TOMLDecodeError as error:
         message = f"{path} is not TOML: {error}. Write one with --print-config."
         raise ConfigError(message) from error
-    return from_mapping(cls, mapping, str(path))
+
+
+def _refuse_unknown(mapping: dict[str, Any], known: list[str], where: str) -> None:
+    for name in mapping:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            cure = f"did you mean {near[0]!r}?" if near else f"the settings are {', '.join(known)}."
+            message = f"{where}: there is no setting {name!r}; {cure}"
+            raise ConfigError(message)
 
 
 def from_mapping(cls: type, mapping: dict[str, Any], where: str = "settings") -> Any:
@@ -52,16 +79,10 @@ def from_mapping(cls: type, mapping: dict[str, Any], where: str = "settings") ->
     ...
     screenwise.errors.ConfigError: fit.toml: there is no setting 'sed'; did you mean 'seed'?
     """
-    known = {field.name: field for field in fields(cls)}
+    known = [field.name for field in fields(cls)]
     hints = get_type_hints(cls)
-    values = {}
-    for name, value in mapping.items():
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            cure = f"did you mean {near[0]!r}?" if near else f"the settings are {', '.join(known)}."
-            message = f"{where}: there is no setting {name!r}; {cure}"
-            raise ConfigError(message)
-        values[name] = _value(hints[name], value, f"{where}: {name}")
+    _refuse_unknown(mapping, known, where)
+    values = {name: _value(hints[name], value, f"{where}: {name}") for name, value in mapping.items()}
     try:
         return cls(**values)
     except TypeError as error:

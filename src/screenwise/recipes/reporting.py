@@ -15,6 +15,7 @@ from screenwise.report.card import Card, write_card
 from screenwise.report.curves import learning_curve, replay_curves
 from screenwise.report.html import Picture, Section, Table, write_report
 from screenwise.run import Run, read_json
+from screenwise.simulate.replay import summarise_curves
 
 METRIC_WORDS = {
     "rmse": "root mean square error",
@@ -122,11 +123,22 @@ def replay_sections(folder: Path) -> list[Section]:
     """Return the parts of a page from ``curves.csv``."""
     curves = pd.read_csv(folder / "curves.csv")
     picture = Picture(replay_curves(curves), "Share of the hits found; band: 95 % interval over seeds.", wide=True)
-    last = curves[curves["round"] == curves["round"].max()]
-    table = last.groupby("policy", sort=False)[["measured", "hits", "hit_fraction", "best"]].mean().reset_index()
+    table = summarise_curves(curves)
     table["measured"] = table["measured"].astype(int)
     text = "A measured screen answers round by round. Every policy begins from the same random wells of each seed."
-    return [Section("Replay", text, [picture], [Table(table, "After the last round, mean over seeds")])]
+    return [
+        Section(
+            "Replay",
+            text,
+            [picture],
+            [
+                Table(
+                    table,
+                    "After the last round: mean over seeds with 95 % interval, and the paired difference to greedy",
+                )
+            ],
+        )
+    ]
 
 
 def evaluation_sections(folder: Path) -> list[Section]:

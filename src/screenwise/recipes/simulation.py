@@ -19,7 +19,7 @@ from screenwise.report.html import write_report
 from screenwise.report.ink import write_figure
 from screenwise.run import write_json
 from screenwise.screen import Screen
-from screenwise.simulate.replay import ReplaySettings, run_replay
+from screenwise.simulate.replay import ReplaySettings, run_replay, summarise_curves
 
 ALWAYS = ("random", "greedy")
 """Policies that every replay shows: chance, and the forest that takes what it predicts best."""
@@ -35,11 +35,10 @@ def simulate(
     settings = replace(settings, objective=settings.objective or _objective(pool, data))
     curves = simulate_screen(data.screen, settings, out, progress=progress)
     write_report(out / "report.html", f"Replay of {Path(pool).name}", replay_sections(out))
-    last = curves[curves["round"] == curves["round"].max()]
-    means = last.groupby("policy", sort=False)[["measured", "hits", "hit_fraction", "best"]].mean().reset_index()
+    ends = summarise_curves(curves)
     files = {name: str(out / name) for name in ("curves.csv", "curves.svg", "report.html")}
     facts = {"objective": settings.objective, "seeds": settings.seeds}
-    rows = [{str(name): value for name, value in row.items()} for row in means.to_dict("records")]
+    rows = [{str(name): value for name, value in row.items()} for row in ends.to_dict("records")]
     return Outcome(facts, rows, data.notes, files)
 
 
