@@ -42,7 +42,7 @@ class Table:
 
     def predict(self, model, test):
         """Return mean and std, (k,) each, of the k cells that `test` (m,) selects."""
-        return model.predict_cells(self.screen.conditions, self.cells.row[test], self.cells.task[test])
+        return model.predict_cells(self.screen.conditions, self.cells.row[test], self.cells.task[test])[:2]
 
     def scores(self, mean, std, test):
         """Return figures and the (t,) RMSE of each target; `test` (m,) selects the predicted cells."""

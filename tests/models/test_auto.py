@@ -33,7 +33,7 @@ def test_takes_the_process_where_it_learns_and_says_so(fitted):
 def test_delegates(fitted):
     conditions = screen_of(LENGTH[:, None]).conditions
     whole = fitted.predict(conditions)
-    mean, std = fitted.predict_cells(conditions, np.array([4]), np.array([1]))
+    mean, std, _ = fitted.predict_cells(conditions, np.array([4]), np.array([1]))
     assert mean[0] == pytest.approx(whole.mean[4, 1], rel=1e-5)
     assert std[0] == pytest.approx(whole.std[4, 1], rel=1e-4)
     assert fitted.posterior(conditions, 0).mean.shape == (len(SMILES),)

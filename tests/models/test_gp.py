@@ -69,9 +69,10 @@ def test_domain_excludes_what_is_unlike_everything(fitted):
 def test_cells_are_the_same_as_the_whole_table(fitted, pool):
     whole = fitted.predict(pool)
     row, task = np.array([5, 0, 5, 19]), np.array([1, 0, 0, 1])
-    mean, std = fitted.predict_cells(pool, row, task)
+    mean, std, inside = fitted.predict_cells(pool, row, task)
     np.testing.assert_allclose(mean, whole.mean[row, task], rtol=1e-5)
     np.testing.assert_allclose(std, whole.std[row, task], rtol=1e-4)
+    np.testing.assert_array_equal(inside, whole.in_domain[row, task])
 
 
 def test_chunks_do_not_matter(fitted, pool, monkeypatch):
@@ -153,7 +154,7 @@ def test_notes_say_what_cannot_be_read(fitted):
     assert np.isnan(prediction.mean[1:]).all()
     assert "smiles" in prediction.note[1]
     assert prediction.note[0] == ""
-    mean, _ = fitted.predict_cells(pd.DataFrame({"smiles": ["C1CC", "CCO"]}), np.array([0, 1]), np.array([0, 0]))
+    mean, _, _ = fitted.predict_cells(pd.DataFrame({"smiles": ["C1CC", "CCO"]}), np.array([0, 1]), np.array([0, 0]))
     assert np.isnan(mean[0])
     assert np.isfinite(mean[1])
 

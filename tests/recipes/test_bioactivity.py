@@ -73,8 +73,8 @@ def test_ctrl_c_leaves_a_campaign_that_status_reads_and_that_goes_on(tmp_path):
     screen = load_dataset("chembl30").screen
     one = screen.take_tasks([screen.task_index(TARGET)])
     one = one.take(np.unique(one.targets.cells().row))
-    gone_on = replayed_campaign(one, f"maximize:{TARGET}", tmp_path / "demo" / "campaign", rounds=2)
-    straight = replayed_campaign(one, f"maximize:{TARGET}", tmp_path / "other" / "campaign", rounds=2)
+    gone_on = replayed_campaign(one, f"maximize:{TARGET}", tmp_path / "demo" / "campaign")
+    straight = replayed_campaign(one, f"maximize:{TARGET}", tmp_path / "other" / "campaign")
     pd.testing.assert_frame_equal(
         pd.read_csv(gone_on)[["well", "role", "condition_id"]], pd.read_csv(straight)[["well", "role", "condition_id"]]
     )

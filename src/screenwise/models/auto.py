@@ -122,10 +122,8 @@ class Auto:
         """Predict with the chosen model."""
         return self._chosen().predict(conditions)
 
-    def predict_cells(
-        self, conditions: pd.DataFrame, row: NDArray[np.int64], task: NDArray[np.int64]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return mean and std, (m,) each, of some (condition, task) cells."""
+    def predict_cells(self, conditions: pd.DataFrame, row: NDArray[np.int64], task: NDArray[np.int64]) -> Any:
+        """Return mean and std, and in_domain where it is known, (m,) each, of some (condition, task) cells."""
         chosen = self._chosen()
         if hasattr(chosen, "predict_cells"):
             return chosen.predict_cells(conditions, row, task)

@@ -172,7 +172,7 @@ class GaussianProcess:
 
     def predict_cells(
         self, conditions: pd.DataFrame, row: NDArray[np.int64], task: NDArray[np.int64]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
         """Predict some (condition, task) cells only, which costs what they cost and not rows x tasks.
 
         Parameters
@@ -184,12 +184,13 @@ class GaussianProcess:
 
         Returns
         -------
-        mean, std
+        mean, std, in_domain
             (m,) each, as `predict` gives them.
         """
         fitted = self._state()
         row, task = np.asarray(row), np.asarray(task)
         mean, std = np.full(len(row), np.nan, np.float32), np.full(len(row), np.nan, np.float32)
+        inside = np.zeros(len(row), bool)
         asked, place = np.unique(row, return_inverse=True)
         features, readable, _ = readable_features(fitted.training.kernels, conditions.iloc[asked])
         position = np.cumsum(readable) - 1
@@ -202,7 +203,8 @@ class GaussianProcess:
                 with _blas(self._largest()):
                     raw = self._predict_task(one, questions, None)
                 mean[some], std[some] = self._finish(raw, code[place[some]], task[some])
-        return mean, std
+                inside[some] = raw.in_domain
+        return mean, std, inside
 
     def leave_one_out(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return mean and std, (n, t) each, of every training cell predicted from all others; NaN elsewhere."""
