@@ -1,5 +1,6 @@
 """The commands; each a few lines that call a recipe."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,7 +27,7 @@ HELP = """Learn from screens, know where to believe the model, design the next p
 TABLE and POOL are CSV, TSV, Parquet (.gz allowed) or h5ad files, or the name of a dataset.
 Exit codes: 0 done, 1 an error that is explained, 2 wrong usage, 130 interrupted."""
 
-app = App(name="screenwise", help=HELP, version=__version__, help_format="plaintext")
+app = App(name="screenwise", help=HELP, version=__version__, help_format="plaintext", suppress_keyboard_interrupt=False)
 campaign = App(name="campaign", help="A discovery campaign that lasts: propose, export, ingest, again.")
 app.command(campaign)
 
@@ -304,6 +305,9 @@ def report(folder: Path, *, out: Path | None = None) -> Outcome:
 
 PRINTABLE: dict[str, tuple[Any, ...]] = {
     "fit": (FitSettings(), Columns()),
+    **dict.fromkeys(("predict", "evaluate"), (Columns(),)),
+    "propose": (Ask(), Columns()),
+    "campaign new": (CampaignOptions("maximize:TASK"), Columns()),
     "compare": (CompareSettings(), Columns()),
     "simulate": (SimulateSettings(), Columns()),
 }
@@ -341,18 +345,18 @@ def launch(
         outcome = app(tokens, result_action="return_value")
         if isinstance(outcome, Outcome):
             _show(outcome, as_json=json)
+        sys.stdout.flush()
+        return 0
+    except BrokenPipeError:  # who reads, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
         _say("Interrupted. What was finished is kept; the same command goes on.")
         return 130
-    except ScreenwiseError as error:
+    except (ScreenwiseError, OSError, MemoryError) as error:
         if debug:
             raise
-        _say(f"Error: {error}")
-    except (OSError, MemoryError) as error:
-        if debug:
-            raise
-        _say(f"Error: {error or type(error).__name__}")
+        _say(f"Error: {str(error) or type(error).__name__}")
     except Exception as error:  # a fault of ours: still no traceback on a scientist's screen
         if debug:
             raise
@@ -368,8 +372,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _print_config(tokens: tuple[str, ...]) -> int:
-    command = next((token for token in tokens if token in PRINTABLE), None)
-    if command is None:
+    command = " ".join(tokens[: 2 if tokens[:1] == ("campaign",) else 1])
+    if command not in PRINTABLE:
         _say(f"--print-config works with: {', '.join(PRINTABLE)}.")
         return 2
     sys.stdout.write("\n".join(to_toml(settings) for settings in PRINTABLE[command]) + "\n")

@@ -134,3 +134,16 @@ def test_closed_output_is_not_a_traceback():
         env=os.environ,
     )
     assert "Traceback" not in done.stderr
+
+
+def test_a_reader_that_stops_early_is_no_error():
+    pipe = f"{sys.executable} -m screenwise.cli datasets | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", pipe], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("command", ["fit", "predict", "evaluate", "propose", "campaign new", "compare", "simulate"])
+def test_settings_are_printed_as_commented_toml(command):
+    done = screenwise(*command.split(), "--print-config")
+    assert done.returncode == 0
+    assert done.stdout.startswith("# ")

@@ -207,4 +207,5 @@ def test_ctrl_c_is_exit_130_and_the_same_command_goes_on(tmp_path):
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
+    assert said.strip().splitlines()[-1] == "Interrupted. What was finished is kept; the same command goes on."
     assert "Traceback" not in said

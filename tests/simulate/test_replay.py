@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from screenwise.errors import ColumnError, DataError, DesignError
+from screenwise.errors import ColumnError, ConfigError, DataError, DesignError
 from screenwise.protocols import Oracle
 from screenwise.screen import make_screen
 from screenwise.simulate.replay import (
@@ -159,3 +159,11 @@ def test_summary_pairs_seeds_and_gives_t_intervals():
     alone = summarise_curves(curves[(curves["seed"] == 0) & (curves["policy"] == "auto")])
     assert alone["hit_fraction"].tolist() == [0.3]
     assert alone[["lower", "difference"]].isna().all(axis=None)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"wells": 0}, {"rounds": -1}, {"start": 0}, {"seeds": ()}, {"hits": 0.0}, {"hits": 2.0}], ids=str
+)
+def test_a_replay_without_sense_is_refused(wrong):
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        ReplaySettings("a", **wrong)

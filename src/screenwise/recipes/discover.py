@@ -17,6 +17,9 @@ SHOWN = 8
 
 def propose(run: Path, pool: str, out: Path, ask: Ask = Ask(), reading: Reading = Reading()) -> Outcome:
     """Choose wells from a pool with a fitted run, leave out what it was fitted on, and write the plate map."""
+    if ask.wells < 1:
+        message = f"--wells is {ask.wells}; it must be at least 1."
+        raise ConfigError(message)
     model, tasks = open_run(run), run_tasks(run)
     objective = Objective.parse(ask.objective or _only(tasks))
     if objective.task not in tasks:
@@ -51,7 +54,8 @@ def propose(run: Path, pool: str, out: Path, ask: Ask = Ask(), reading: Reading 
         "chosen": len(chosen),
     }
     rows = [{str(name): value for name, value in row.items()} for row in chosen.head(SHOWN).to_dict("records")]
-    return Outcome(facts, rows, files={"plate map": str(out)})
+    fewer = f"Only {len(chosen)} of {ask.wells} wells are filled: the pool has no more open candidates."
+    return Outcome(facts, rows, [fewer] if len(chosen) < ask.wells else [], {"plate map": str(out)})
 
 
 def _only(tasks: list[str]) -> str:

@@ -20,7 +20,7 @@ from screenwise.models import load_model, make_model, model_class, save_model
 from screenwise.recipes.outcome import Outcome, Progress, silent
 from screenwise.recipes.predictions import long_table, predict_chunks, wide_table
 from screenwise.recipes.settings import FitSettings, Reading
-from screenwise.recipes.tables import Measured, candidates, measured, with_features
+from screenwise.recipes.tables import Measured, candidates, measured, with_features, without_features
 from screenwise.run import Run, read_json, write_json
 from screenwise.screen import Screen
 
@@ -46,7 +46,8 @@ def fit(
         "data": fingerprint(data.screen),
     }
     if _finished(out, described):
-        return Outcome({"run": str(out)}, notes=["This run is already fitted with these settings and data."])
+        scores = read_json(out / "metrics.json")["held_out"]
+        return Outcome({"run": str(out)}, scores, ["This run is already fitted with these settings and data."])
     fold = _fold(settings, data)
     train = data.screen if fold is None else data.screen.where(fold.train)
     run = Run(out, progress)
@@ -81,7 +82,9 @@ def predict(
     missing = int((conditions.get("note", pd.Series([""] * len(conditions))) != "").sum())
     facts = {"rows": len(conditions), "tasks": len(tasks), "rows without prediction": missing}
     inside = written["in_domain"].mean() if len(written) else 0.0
-    return Outcome(facts | {"share in domain": float(inside)}, files={"predictions": str(out)})
+    bare = int(without_features(conditions).sum()) if (run / "features.parquet").exists() else 0
+    notes = [f"{bare} of {len(conditions)} rows have no features in the run's table."] if bare else []
+    return Outcome(facts | {"share in domain": float(inside)}, notes=notes, files={"predictions": str(out)})
 
 
 def evaluate(run: Path, table: str, out: Path, reading: Reading = Reading(), *, progress: Progress = silent) -> Outcome:

@@ -11,6 +11,9 @@ PATIENCE_SECONDS = 2.0
 """Work shorter than this shows no bar."""
 LINE_SECONDS = 10.0
 """Time between log lines where there is no terminal."""
+_ENDLESS = 10_000
+_FEW = 5
+"""Rows of a table that may become columns where its columns do not fit."""
 
 
 def bars() -> Progress:
@@ -76,22 +79,45 @@ def show(outcome: Outcome, *, as_json: bool) -> None:
         sys.stdout.write(json.dumps(value, ensure_ascii=False, default=_plain) + "\n")
         return
     from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
 
     console = Console(highlight=False)
-    for name, value in outcome.facts.items():
-        console.print(f"{name}: {_text(value)}", markup=False)
-    if outcome.table:
-        table = Table(box=None, pad_edge=False)
-        for column, value in outcome.table[0].items():
-            table.add_column(column, justify="left" if isinstance(value, str) else "right", overflow="fold")
-        for row in outcome.table:
-            table.add_row(*(_text(value).replace("[", "\\[") for value in row.values()))
-        console.print(table)
-    for note in outcome.notes:
-        console.print(f"Note: {note}", markup=False)
-    for what, path in outcome.files.items():
-        console.print(f"{what}: {path}", markup=False, soft_wrap=True)
+    with console.capture() as text:  # rich would answer a closed pipe with exit code 1
+        for name, value in outcome.facts.items():
+            console.print(f"{name}: {_text(value)}", markup=False)
+        if outcome.table:
+            table = _table(outcome.table)
+            wide = console.options.update(max_width=_ENDLESS)
+            if console.measure(table, options=wide).maximum > console.width and len(outcome.table) < _FEW:
+                table = _table(_turned(outcome.table))
+            console.print(table)
+        for note in outcome.notes:
+            console.print(f"Note: {note}", markup=False)
+        for what, path in outcome.files.items():
+            console.print(f"{what}: {path}", markup=False, soft_wrap=True)
+    sys.stdout.write(text.get())
+
+
+def _table(rows: list[dict[str, Any]]) -> Any:
+    """Lay rows out; texts may go over several lines, a number never."""
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(box=None, pad_edge=False)
+    # a metric that one model has no value of is missing from that model's row
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    for column in columns:
+        values = [row.get(column) for row in rows]
+        text = any(isinstance(value, str) for value in values)
+        least = None if text else max(len(_text(value)) for value in values)
+        table.add_column(column, justify="left" if text else "right", overflow="fold", min_width=least)
+    for row in rows:
+        table.add_row(*(_text(row.get(column)).replace("[", "\\[") for column in columns))
+    return table
+
+
+def _turned(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the columns of a few rows as rows: many numbers of few things fit a narrow screen that way."""
+    first, *others = dict.fromkeys(column for row in rows for column in row)
+    return [{first: name} | {str(row[first]): row.get(name) for row in rows} for name in others]
 
 
 def _text(value: Any) -> str:

@@ -9,7 +9,7 @@ from screenwise.data.assay import read_assay, read_conditions, read_table
 from screenwise.data.datasets import DATASETS, load_dataset
 from screenwise.errors import DataError
 from screenwise.recipes.settings import Reading
-from screenwise.represent.features import join_features
+from screenwise.represent.features import FEATURE, SETS, join_features
 from screenwise.screen import Screen
 
 
@@ -40,8 +40,9 @@ def measured(table: str, reading: Reading) -> Measured:
         raise DataError(message)
     if reading.features is None:
         return read
-    screen = Screen(with_features(read.screen.conditions, reading.features), read.screen.tasks, read.screen.targets)
-    return Measured(screen, read.cells, read.rejected, read.notes, read.source)
+    conditions, notes = _known_features(read.screen.conditions, reading.features)
+    screen = Screen(conditions, read.screen.tasks, read.screen.targets)
+    return Measured(screen, read.cells, read.rejected, [*read.notes, *notes], read.source)
 
 
 def candidates(pool: str, reading: Reading) -> pd.DataFrame:
@@ -50,7 +51,7 @@ def candidates(pool: str, reading: Reading) -> pd.DataFrame:
         conditions = load_dataset(pool).screen.conditions.assign(note="")
     else:
         conditions = read_conditions(Path(pool), reading.columns)
-    return conditions if reading.features is None else with_features(conditions, reading.features)
+    return conditions if reading.features is None else _known_features(conditions, reading.features)[0]
 
 
 def with_features(conditions: pd.DataFrame, path: Path) -> pd.DataFrame:
@@ -63,4 +64,23 @@ def with_features(conditions: pd.DataFrame, path: Path) -> pd.DataFrame:
             f"{path} gives numbers per entity, but the table names no gene, variant, compound or entity to join on."
         )
         raise DataError(message)
-    return join_features(conditions, features, key)
+    joined = join_features(conditions, features, key)
+    joined.attrs = conditions.attrs  # which columns are the user's own
+    return joined
+
+
+def without_features(conditions: pd.DataFrame) -> pd.Series:
+    """Return whether nothing was joined onto a condition: neither a number nor a set."""
+    numbers = [name for name in conditions if str(name).startswith(FEATURE)]
+    sets = [name for name in conditions if str(name).startswith(SETS)]
+    return conditions[numbers].isna().all(axis=1) & (conditions[sets] == "").all(axis=1)
+
+
+def _known_features(conditions: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, list[str]]:
+    """Join features that the user names, and say how many conditions have none; none at all is an error."""
+    joined = with_features(conditions, path)
+    count, total = int(without_features(joined).sum()), len(joined)
+    if count == total:
+        message = f"{path} names none of the {total} conditions of the table. Both must write the names the same way."
+        raise DataError(message)
+    return joined, [f"{count} of {total} conditions have no features in {path}."] if count else []

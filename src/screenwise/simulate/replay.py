@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from screenwise.design.acquisition import pick_top, tie_keys
-from screenwise.errors import DataError, DesignError
+from screenwise.errors import ConfigError, DataError, DesignError
 from screenwise.rng import derive_seed, stream
 from screenwise.screen import Screen
 
@@ -122,6 +122,18 @@ class ReplaySettings:
     """Share of the pool, best first, that counts as hits; ties at the edge count too."""
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     """Paired seeds."""
+
+    def __post_init__(self) -> None:
+        for name in ("rounds", "wells", "start"):
+            if getattr(self, name) < 1:
+                message = f"The setting {name} of a replay is {getattr(self, name)}; it must be at least 1."
+                raise ConfigError(message)
+        if not self.seeds:
+            message = "A replay needs at least one seed; the setting seeds is 0."
+            raise ConfigError(message)
+        if not 0 < self.hits <= 1:
+            message = f"The setting hits of a replay is {self.hits}; it is a share of the pool, above 0 and at most 1."
+            raise ConfigError(message)
 
 
 def run_replay(

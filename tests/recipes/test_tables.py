@@ -1,0 +1,43 @@
+"""Tables joined with features: the user's own columns stay, and what is not known is said."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from screenwise.errors import DataError
+from screenwise.recipes.learn import fit, predict
+from screenwise.recipes.settings import FitSettings, Reading
+from screenwise.recipes.tables import measured
+
+GENES = [f"GENE{number}" for number in range(40)]
+
+
+def screen_with_features(folder, named):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(40, 3))
+    pd.DataFrame({"gene": GENES, "effect": x[:, 0]}).to_csv(folder / "screen.csv", index=False)
+    numbers = {f"x{place}": x[: len(named), place] for place in range(3)}
+    pd.DataFrame({"gene": named} | numbers).to_csv(folder / "features.csv", index=False)
+    return str(folder / "screen.csv"), Reading(features=folder / "features.csv")
+
+
+def test_predictions_of_genes_name_the_genes(tmp_path):
+    table, reading = screen_with_features(tmp_path, GENES)
+    fit(table, tmp_path / "run", FitSettings(model="ridge"), reading)
+    predict(tmp_path / "run", table, tmp_path / "out.csv")
+    assert pd.read_csv(tmp_path / "out.csv")["gene"].tolist() == GENES
+
+
+def test_genes_without_features_are_counted(tmp_path):
+    table, reading = screen_with_features(tmp_path, GENES[:30])
+    assert "10 of 40 conditions have no features" in measured(table, reading).notes[-1]
+    fit(table, tmp_path / "run", FitSettings(model="ridge"), reading)
+    assert predict(tmp_path / "run", table, tmp_path / "out.csv").notes == [
+        "10 of 40 rows have no features in the run's table."
+    ]
+
+
+def test_features_of_other_genes_are_an_error(tmp_path):
+    table, reading = screen_with_features(tmp_path, [name.lower() for name in GENES])
+    with pytest.raises(DataError, match=r"features\.csv names none of the 40 conditions"):
+        measured(table, reading)
