@@ -216,3 +216,15 @@ def test_row_order_changes_nothing_but_the_order(tmp_path):
     one, two = read_assay(HERE / "chembl_web_export.csv").screen, read_assay(tmp_path / "b.csv").screen
     order = pd.Index(two.conditions["condition_id"]).get_indexer(one.conditions["condition_id"])
     np.testing.assert_array_equal(one.targets.dense(), two.targets.dense()[order])
+
+
+def test_doses_under_another_title_are_told_and_are_no_task(tmp_path):
+    path = tmp_path / "pairs.csv"
+    path.write_text("smiles_a,smiles_b,dose_a,dose_b,effect\nCCO,CCN,0.1,1,2.0\nCCO,CCN,10,1,4.0\nCCC,CCN,1,1,1.0\n")
+    assay = read_assay(path)
+    assert assay.screen.task_names == ["effect"]
+    assert any(note.startswith("Not read as doses: dose_a, dose_b.") for note in assay.notes)
+    path.write_text(path.read_text().replace("dose_", "dose_um_"))
+    assay = read_assay(path)
+    assert len(assay.screen) == 3
+    assert not any("doses" in note for note in assay.notes)

@@ -10,7 +10,7 @@ import pandas as pd
 from screenwise.condition import condition_ids
 from screenwise.data.chemistry import standardise
 from screenwise.data.columns import Columns
-from screenwise.data.layout import Layout, find_factors, find_layout
+from screenwise.data.layout import DOSE_TITLE, Layout, find_factors, find_layout, key
 from screenwise.data.loaders import is_wide
 from screenwise.data.quantity import is_p_unit
 from screenwise.data.reading import Readings, gather, to_common_units
@@ -255,12 +255,19 @@ def _notes(read: _Read, screen: Screen, rejected: pd.DataFrame, total: int) -> l
     values = ", ".join(task.column for task in layout.tasks[:5]) + (", ..." if len(layout.tasks) > 5 else "")  # noqa: PLR2004
     notes = [
         f"Read as a {what}: {', '.join(layout.factors)} = what was applied, {values} = what was read; "
-        f"{len(screen)} conditions, {len(screen.tasks)} tasks, {len(screen.targets.cells())} measurements."
+        f"conditions: {len(screen)}, tasks: {len(screen.tasks)}, measurements: {len(screen.targets.cells())}."
     ]
     converted = [name for name, unit in zip(screen.task_names, screen.tasks["unit"], strict=True) if is_p_unit(unit)]
     if converted:
         shown = ", ".join(converted[:3]) + (", ..." if len(converted) > 3 else "")  # noqa: PLR2004
         notes.append(f"p values (-log10 mol/L, higher = more potent): {shown}.")
+    doses = [str(name) for name in read.table.frame.columns if DOSE_TITLE.search(key(name))]
+    unread = [name for name in doses if name not in layout.used]
+    if unread:
+        notes.append(
+            f"Not read as doses: {', '.join(unread[:5])}. Rows that differ in them alone are averaged. A dose is read "
+            "from a column dose_um (micromolar) or dose_m (molar), in a pair dose_um_a and dose_um_b."
+        )
     if not layout.long and layout.group is None:
         lost = [task.name for task in layout.tasks if task.name not in set(screen.task_names)]
         if lost:

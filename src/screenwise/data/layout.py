@@ -55,8 +55,10 @@ _TITLES = {
 _READOUTS = frozenset({"phenotype", "fitness", "yield", "gi score", "score", "synergy", "viability", "growth", "ddg"})
 _NO_READOUT = re.compile(
     r"^(year|date|row|col|column|well|plate|index|unnamed.*|split|fold|mw|molecular weight|alogp|psa|hba|hbd|count.*)$"
-    r"|_fold$|^surplus|^column \d|time$|date$|year$|replicates?$"
+    r"|_fold$|^surplus|^column \d|time$|date$|year$|replicates?$|^doses?\b|^conc(entrations?)?\b"
 )
+DOSE_TITLE = re.compile(r"\b(doses?|conc|concentrations?)\b")
+"""Of a column (`key`) with doses that were applied."""
 
 
 @dataclass(frozen=True)
