@@ -13,7 +13,9 @@ from screenwise.data.datasets import load_dataset
 from screenwise.recipes.bioactivity import CELL, COMPOUND, TARGET, Plan, demo
 from screenwise.recipes.campaigns import replayed_campaign
 
-SMALL = Plan(tasks=2, slow_tasks=1, network_seeds=1, replay_seeds=1, rounds=1, wells=48, jobs=1)
+SMALL = Plan(
+    tasks=2, slow_tasks=1, new_tasks=2, network_seeds=1, network_epochs=4, replay_seeds=1, rounds=1, wells=48, jobs=1
+)
 
 
 @pytest.fixture(scope="module")
