@@ -80,11 +80,12 @@ def predict(
     written = pd.concat(parts, ignore_index=True)
     write_table(written, out)
     missing = int((conditions.get("note", pd.Series([""] * len(conditions))) != "").sum())
-    facts = {"rows": len(conditions), "tasks": len(tasks), "rows without prediction": missing}
-    inside = written["in_domain"].mean() if len(written) else 0.0
+    facts: dict[str, Any] = {"rows": len(conditions), "tasks": len(tasks), "rows without prediction": missing}
+    said = written["in_domain"].dropna()
+    facts["predictions in domain"] = float(said.astype(bool).mean()) if len(said) else "this model does not say"
     bare = int(without_features(conditions).sum()) if (run / "features.parquet").exists() else 0
     notes = [f"{bare} of {len(conditions)} rows have no features in the run's table."] if bare else []
-    return Outcome(facts | {"share in domain": float(inside)}, notes=notes, files={"predictions": str(out)})
+    return Outcome(facts, notes=notes, files={"predictions": str(out)})
 
 
 def evaluate(run: Path, table: str, out: Path, reading: Reading = Reading(), *, progress: Progress = silent) -> Outcome:

@@ -58,18 +58,22 @@ def wide_table(own: pd.DataFrame, prediction: Prediction, tasks: list[str]) -> p
         if prediction.std is not None:
             columns[f"{task}_std"] = prediction.std[:, place]
             columns[f"{task}_lower"], columns[f"{task}_upper"] = lower[:, place], upper[:, place]
-    columns["in_domain"] = _in_domain(prediction).all(axis=1)
+    columns["in_domain"] = _in_domain(prediction, every=True)
     columns["note"] = _notes(prediction)
     return pd.concat([own.reset_index(drop=True), pd.DataFrame(columns)], axis=1)
 
 
-def _in_domain(prediction: Prediction) -> np.ndarray:
-    """(n, t) booleans; a row without prediction is outside."""
+def _in_domain(prediction: Prediction, *, every: bool = False) -> np.ndarray:
+    """Return whether predictions may be trusted, (n, t), or (n,) with `every`: all known tasks of a row.
+
+    Empty where the model does not say; a row without prediction is outside.
+    """
     known = np.isfinite(prediction.mean)
     if prediction.in_domain is None:
-        return known
+        return np.full(known.shape[:1] if every else known.shape, None, object)
     inside = prediction.in_domain
-    return known & (inside if inside.ndim == 2 else inside[:, None])  # noqa: PLR2004
+    inside = known & (inside if inside.ndim == 2 else inside[:, None])  # noqa: PLR2004
+    return np.asarray(inside.all(axis=1)) if every else inside
 
 
 def _notes(prediction: Prediction) -> np.ndarray:

@@ -195,7 +195,8 @@ def run_card(folder: Path) -> None:
         data={"source": config["source"], "conditions learnt from": conditions, "fingerprint": config["data"]},
         split=split if settings["split"] != "none" else "none: learnt from everything, scored on nothing",
         metrics=pd.DataFrame(metrics["held_out"]) if metrics["held_out"] else None,
-        domain="in_domain says whether a condition is as near to what was learnt as those are to each other.",
+        domain="in_domain says whether a condition is as near to what was learnt as those are to each other; "
+        "it is empty where the model does not say.",
         limits=(
             "Intervals hold 90 % of new measurements on average, fewer on activity cliffs.",
             "Nothing is known of conditions outside the domain.",
