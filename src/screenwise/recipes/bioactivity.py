@@ -170,7 +170,8 @@ def _headline(summaries: pd.DataFrame) -> Section:
         "The number to expect for new chemistry is the one on new scaffolds. The published split interpolates: most of "
         "its test compounds share a scaffold with a training compound, and two in five are measured on another target. "
         "On activity cliffs (near twins with very different potency) the intervals hold less than they promise, for "
-        "every model; nothing should be staked on a cliff."
+        "every model; nothing should be staked on a cliff. The two lower rows are one fold of five on some targets, so "
+        "that this page is there in minutes; all targets and folds are in benchmarks/RESULTS.md."
     )
     return Section("What to expect", text, [], [Table(rows, "Mean over targets; ridge, neighbours, mean: RMSE")], facts)
 
