@@ -228,3 +228,11 @@ def test_doses_under_another_title_are_told_and_are_no_task(tmp_path):
     assay = read_assay(path)
     assert len(assay.screen) == 3
     assert not any("doses" in note for note in assay.notes)
+
+
+def test_a_column_without_any_value_is_told(tmp_path):
+    path = tmp_path / "wide.csv"
+    path.write_text("smiles,pIC50_a,pIC50_b\nCCO,5,\nCCN,6,\n")
+    assay = read_assay(path)
+    assert assay.screen.task_names == ["pIC50_a"]
+    assert any("nothing is measured" in note and "pIC50_b" in note for note in assay.notes)

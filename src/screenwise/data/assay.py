@@ -270,6 +270,9 @@ def _notes(read: _Read, screen: Screen, rejected: pd.DataFrame, total: int) -> l
         )
     if not layout.long and layout.group is None:
         lost = [task.name for task in layout.tasks if task.name not in set(screen.task_names)]
+        frame = read.table.frame
+        unused = [name for name in frame.columns if name not in layout.used]
+        lost += [str(name) for name in unused if (frame[name].fillna("").astype(str).str.strip() == "").all()]
         if lost:
             notes.append(f"Left out, as nothing is measured: {', '.join(lost[:10])}.")
     spans = [name for place, name in enumerate(screen.task_names[:_SHOWN]) if _spans_decades(screen, place)]
