@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -368,7 +369,12 @@ def launch(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
-    sys.exit(app.meta(arguments, result_action="return_value"))
+    code = app.meta(arguments, result_action="return_value")
+    with suppress(BrokenPipeError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    # Everything is written; the thread pools of numerical libraries may abort while they are torn down.
+    os._exit(code or 0)
 
 
 def _print_config(tokens: tuple[str, ...]) -> int:

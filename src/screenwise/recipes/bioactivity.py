@@ -31,6 +31,8 @@ CELL, COMPOUND = "gp", "gp, compound"
 """The default model with and without what other tasks know of a test compound."""
 SHOWN = ("rmse", "rmse_cliff", "coverage", "coverage_cliff", "width", "rmse_in_domain", "rmse_out_of_domain")
 """Scores that the page summarises with intervals; ``scores.csv`` has all."""
+STEPS = "Main job: campaign, comparison, replay, page"
+"""What the bar of the whole job is called; it stands also where a step has no bar of its own."""
 PUBLISHED = "moleculeace"
 """The split that came with the screen."""
 
@@ -59,17 +61,21 @@ def demo(out: Path, *, seed: int = 0, plan: Plan = Plan(), progress: Progress = 
 
     What is finished is kept in `out`: after an interruption the same call goes on.
     """
+    progress(STEPS, 0, 4)
     data = load_dataset("chembl30")
     screen, cells = _largest(data, plan.tasks)
     one = data.screen.take_tasks([data.screen.task_index(TARGET)])
     one = one.take(np.unique(one.targets.cells().row))
     objective = f"maximize:{TARGET}"
     plate = replayed_campaign(one, objective, out / "campaign", rounds=plan.rounds, seed=seed, progress=progress)
+    progress(STEPS, 1, 4)
     found = _compare(screen, cells, out / "comparison", (seed, plan), progress)
+    progress(STEPS, 2, 4)
     replay = SimulateSettings(
         "auto", rounds=plan.rounds, wells=plan.wells, seeds=plan.replay_seeds, objective=objective, jobs=plan.jobs
     )
     curves = simulate_screen(one, replay, out / "replay", progress=progress)
+    progress(STEPS, 3, 4)
     summary = pd.read_csv(out / "comparison" / "summary.csv")
     sections = [
         _headline(summary),
@@ -82,6 +88,7 @@ def demo(out: Path, *, seed: int = 0, plan: Plan = Plan(), progress: Progress = 
     title = "From a screen to the next plate"
     provenance = {"data": "chembl30", "seed": seed} | environment()
     path = write_report(out / "report.html", title, sections, lead=LEAD, provenance=provenance)
+    progress(STEPS, 4, 4)
     return Outcome(_facts(summary, curves), _rows(summary), list(found.notes), _files(path, plate, out))
 
 
