@@ -13,7 +13,8 @@ from screenwise import __version__
 from screenwise.config import check_config, to_toml
 from screenwise.data.columns import Columns
 from screenwise.errors import ScreenwiseError
-from screenwise.recipes.outcome import Outcome, Progress
+from screenwise.recipes.outcome import Outcome
+from screenwise.recipes.progress import bars, show
 from screenwise.recipes.settings import (
     Ask,
     CampaignOptions,
@@ -49,7 +50,7 @@ def demo(*, out: Path = Path("demo"), seed: int = 0) -> Outcome:
     """
     from screenwise.recipes import bioactivity  # noqa: PLC0415
 
-    return bioactivity.demo(out, seed=seed, progress=_progress())
+    return bioactivity.demo(out, seed=seed, progress=bars())
 
 
 @app.command
@@ -90,7 +91,7 @@ def fit(
     """
     from screenwise.recipes import learn  # noqa: PLC0415
 
-    return learn.fit(table, out, settings, Reading(columns, features), progress=_progress())
+    return learn.fit(table, out, settings, Reading(columns, features), progress=bars())
 
 
 @app.command
@@ -117,7 +118,7 @@ def predict(
     """
     from screenwise.recipes import learn  # noqa: PLC0415
 
-    return learn.predict(run, table, out, wide=wide, reading=Reading(columns), progress=_progress())
+    return learn.predict(run, table, out, wide=wide, reading=Reading(columns), progress=bars())
 
 
 @app.command
@@ -135,7 +136,7 @@ def evaluate(run: Path, table: str, *, out: Path, columns: Annotated[Columns, Fl
     """
     from screenwise.recipes import learn  # noqa: PLC0415
 
-    return learn.evaluate(run, table, out, Reading(columns), progress=_progress())
+    return learn.evaluate(run, table, out, Reading(columns), progress=bars())
 
 
 @app.command
@@ -158,7 +159,7 @@ def compare(
     """
     from screenwise.recipes import comparison  # noqa: PLC0415
 
-    return comparison.compare(table, out, settings, Reading(columns, features), progress=_progress())
+    return comparison.compare(table, out, settings, Reading(columns, features), progress=bars())
 
 
 @app.command
@@ -262,7 +263,7 @@ def campaign_replay(folder: Path) -> Outcome:
     """Compute every proposal again from the record and compare them bit for bit."""
     from screenwise.recipes import campaigns  # noqa: PLC0415
 
-    return campaigns.replay(folder, progress=_progress())
+    return campaigns.replay(folder, progress=bars())
 
 
 @app.command
@@ -285,7 +286,7 @@ def simulate(
     """
     from screenwise.recipes import simulation  # noqa: PLC0415
 
-    return simulation.simulate(pool, out, settings, Reading(columns, features), progress=_progress())
+    return simulation.simulate(pool, out, settings, Reading(columns, features), progress=bars())
 
 
 @app.command
@@ -345,7 +346,7 @@ def launch(
             app.config = (Toml(config, must_exist=True, use_commands_as_keys=False, allow_unknown=False),)
         outcome = app(tokens, result_action="return_value")
         if isinstance(outcome, Outcome):
-            _show(outcome, as_json=json)
+            show(outcome, as_json=json)
         sys.stdout.flush()
         return 0
     except BrokenPipeError:  # who reads, such as head, has seen enough
@@ -388,18 +389,6 @@ def _print_config(tokens: tuple[str, ...]) -> int:
 
 def _say(text: str) -> None:
     sys.stderr.write(text + "\n")
-
-
-def _progress() -> Progress:
-    from screenwise.recipes.progress import bars  # noqa: PLC0415
-
-    return bars()
-
-
-def _show(outcome: Outcome, *, as_json: bool) -> None:
-    from screenwise.recipes.progress import show  # noqa: PLC0415
-
-    show(outcome, as_json=as_json)
 
 
 if __name__ == "__main__":
