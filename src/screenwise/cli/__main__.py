@@ -1,0 +1,5 @@
+"""`python -m screenwise.cli` is `screenwise`."""
+
+from screenwise.cli.launch import main
+
+main()

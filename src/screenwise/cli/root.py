@@ -1,0 +1,18 @@
+"""The application, what the commands share, and the words of its help."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from screenwise import __version__
+
+HELP = """Learn from screens, know where to believe the model, design the next plate.
+
+TABLE and POOL are CSV, TSV, Parquet (.gz allowed) or h5ad files, or the name of a dataset.
+Exit codes: 0 done, 1 an error that is explained, 2 wrong usage, 130 interrupted."""
+
+app = App(name="screenwise", help=HELP, version=__version__, help_format="plaintext", suppress_keyboard_interrupt=False)
+
+Flat = Parameter(name="*")
+Features = Annotated[Path | None, Parameter(help="Table of numbers per entity, joined on its id.")]

@@ -1,0 +1,199 @@
+"""The commands for any screen; each a few lines that call a recipe."""
+
+from pathlib import Path
+from typing import Annotated
+
+from screenwise.cli.root import Features, Flat, app
+from screenwise.data.columns import Columns
+from screenwise.recipes.outcome import Outcome
+from screenwise.recipes.progress import bars
+from screenwise.recipes.settings import Ask, CompareSettings, FitSettings, Reading, SimulateSettings
+
+
+@app.command
+def demo(*, out: Path = Path("demo"), seed: int = 0) -> Outcome:
+    """Run the main job on the embedded screen: compare, calibrate, replay, design the next plate, report.
+
+    Parameters
+    ----------
+    out
+        Folder for the report and its tables.
+    seed
+        Seed of everything random.
+    """
+    from screenwise.recipes import bioactivity  # noqa: PLC0415
+
+    return bioactivity.demo(out, seed=seed, progress=bars())
+
+
+@app.command
+def datasets(name: str | None = None, *, to: Path | None = None) -> Outcome:
+    """List the datasets with size, licence and source; or write one as a table.
+
+    Parameters
+    ----------
+    name
+        One dataset.
+    to
+        File to write it to: .csv, .tsv or .parquet.
+    """
+    from screenwise.recipes import catalogue  # noqa: PLC0415
+
+    return catalogue.datasets(name, to)
+
+
+@app.command
+def fit(
+    table: str,
+    *,
+    out: Path,
+    settings: Annotated[FitSettings, Flat] = FitSettings(),
+    columns: Annotated[Columns, Flat] = Columns(),
+    features: Features = None,
+) -> Outcome:
+    """Fit a model to a table and save it as a run.
+
+    Models: auto, gp, multitask, ridge, forest, svr, neighbours, mean.
+
+    Parameters
+    ----------
+    table
+        Measurements, wide or long.
+    out
+        Folder of the run.
+    """
+    from screenwise.recipes import learn  # noqa: PLC0415
+
+    return learn.fit(table, out, settings, Reading(columns, features), progress=bars())
+
+
+@app.command
+def predict(
+    run: Path,
+    table: str,
+    *,
+    out: Path,
+    wide: bool = False,
+    columns: Annotated[Columns, Flat] = Columns(),
+) -> Outcome:
+    """Predict every row of a table with a fitted run: mean, std, 90 % interval, domain.
+
+    Parameters
+    ----------
+    run
+        Folder that `screenwise fit` wrote.
+    table
+        Conditions to predict.
+    out
+        File to write: .csv, .tsv or .parquet.
+    wide
+        One row per input row instead of one per row and task.
+    """
+    from screenwise.recipes import learn  # noqa: PLC0415
+
+    return learn.predict(run, table, out, wide=wide, reading=Reading(columns), progress=bars())
+
+
+@app.command
+def evaluate(run: Path, table: str, *, out: Path, columns: Annotated[Columns, Flat] = Columns()) -> Outcome:
+    """Score a fitted run on measured rows that it has not seen.
+
+    Parameters
+    ----------
+    run
+        Folder that `screenwise fit` wrote.
+    table
+        Measurements; rows the run was fitted on are left out and counted.
+    out
+        Folder for scores and report.
+    """
+    from screenwise.recipes import learn  # noqa: PLC0415
+
+    return learn.evaluate(run, table, out, Reading(columns), progress=bars())
+
+
+@app.command
+def compare(
+    table: str,
+    *,
+    out: Path,
+    settings: Annotated[CompareSettings, Flat] = CompareSettings(),
+    columns: Annotated[Columns, Flat] = Columns(),
+    features: Features = None,
+) -> Outcome:
+    """Compare models, always beside the baselines, with intervals and paired tests.
+
+    Parameters
+    ----------
+    table
+        Measurements, wide or long.
+    out
+        Folder for scores.csv, summary.csv and report.html.
+    """
+    from screenwise.recipes import comparison  # noqa: PLC0415
+
+    return comparison.compare(table, out, settings, Reading(columns, features), progress=bars())
+
+
+@app.command
+def propose(
+    run: Path,
+    pool: str,
+    *,
+    out: Path,
+    ask: Annotated[Ask, Flat] = Ask(),
+    columns: Annotated[Columns, Flat] = Columns(),
+) -> Outcome:
+    """Choose the next wells from a pool with a fitted run, and write their plate map.
+
+    Parameters
+    ----------
+    run
+        Folder that `screenwise fit` wrote.
+    pool
+        Candidates.
+    out
+        Plate map to write (CSV).
+    """
+    from screenwise.recipes import discover  # noqa: PLC0415
+
+    return discover.propose(run, pool, out, ask, Reading(columns))
+
+
+@app.command
+def simulate(
+    *,
+    pool: str,
+    out: Path,
+    settings: Annotated[SimulateSettings, Flat] = SimulateSettings(),
+    columns: Annotated[Columns, Flat] = Columns(),
+    features: Features = None,
+) -> Outcome:
+    """Replay a measured screen round by round, with random and greedy beside the policy.
+
+    Parameters
+    ----------
+    pool
+        A measured screen: file or dataset.
+    out
+        Folder for curves.csv and the picture.
+    """
+    from screenwise.recipes import simulation  # noqa: PLC0415
+
+    return simulation.simulate(pool, out, settings, Reading(columns, features), progress=bars())
+
+
+@app.command
+def report(folder: Path, *, out: Path | None = None) -> Outcome:
+    """Write one self-contained HTML page of a run, a comparison or a campaign.
+
+    Parameters
+    ----------
+    folder
+        What to report on.
+    out
+        File to write; report.html in the folder by default.
+    """
+    from screenwise.recipes import reporting  # noqa: PLC0415
+
+    return reporting.report(folder, out)
