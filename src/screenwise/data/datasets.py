@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from screenwise.data.catalogue import DATASETS, KNOWLEDGE, DatasetInfo
+from screenwise.data.catalogue import DATASETS, KNOWLEDGE, POOLS, DatasetInfo, Pool
 from screenwise.data.fetch import data_folders, read_data_file
 from screenwise.data.loaders import LOADERS
 from screenwise.data.table import write_table
@@ -17,8 +17,10 @@ from screenwise.screen import Screen
 __all__ = [
     "DATASETS",
     "KNOWLEDGE",
+    "POOLS",
     "Dataset",
     "DatasetInfo",
+    "Pool",
     "data_folders",
     "load_dataset",
     "load_gene_descriptors",

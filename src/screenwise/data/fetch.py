@@ -1,15 +1,13 @@
 """Where the files of a dataset are: in the package, in the user's data folder, or fetched once."""
 
 import os
-import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from screenwise.data.catalogue import DataFile, DatasetInfo
+from screenwise.data.catalogue import PACKAGED, DataFile, DatasetInfo
+from screenwise.data.upstream import read_packaged, read_upstream
 from screenwise.errors import DatasetError
 from screenwise.run import file_sha256
 
@@ -24,12 +22,14 @@ def data_folders() -> list[Path]:
 
 
 def read_data_file(file: DataFile, info: DatasetInfo) -> pd.DataFrame:
-    """Return a dataset's file as a table: embedded, from a data folder, or fetched into the cache."""
+    """Return a dataset's file as a table: embedded, in scikit-learn, from a data folder, or fetched into the cache."""
+    if file.path.startswith(PACKAGED):
+        return read_packaged(file.path, file.sha256)
     path = _find(file)
     if path is not None:
         return _read_file(path, path.name)
     if file.fetch:
-        return _from_archive(_fetch(file, info), file)
+        return read_upstream(_fetch(file, info), file.member, Path(file.path).stem)
     places = ", ".join(str(folder / file.path) for folder in data_folders()[:1])
     message = (
         f"The dataset {info.name!r} is not here and cannot be fetched as it is: {places} does not exist or has another "
@@ -62,11 +62,20 @@ def _fetch(file: DataFile, info: DatasetInfo) -> Path:
             path=cache,
             downloader=pooch.HTTPDownloader(progressbar=_bar(info.name), timeout=30),
         )
+    except ValueError as error:
+        if "hash" not in str(error):
+            raise
+        message = (
+            f"What came from {file.fetch} for the dataset {info.name!r} is not the file of sha256 {file.fetch_sha256}: "
+            f"something between here and there changed it. Fetch it elsewhere and put it into {cache}."
+        )
+        raise DatasetError(message) from error
     except Exception as error:  # pooch passes on whatever requests, ssl and the disk raise
         message = (
-            f"The dataset {info.name!r} is not in {data_folders()[0]} and could not be fetched from {file.fetch} "
-            f"({type(error).__name__}): this machine seems to be offline, or {cache} cannot be written. Fetch that "
-            f"file elsewhere and put it into {cache}, or set SCREENWISE_DATA to a folder that holds {file.path}."
+            f"The dataset {info.name!r} is not in {data_folders()[0]}, or {file.path} there is damaged, and it could "
+            f"not be fetched from {file.fetch} ({type(error).__name__}): this machine seems to be offline, or {cache} "
+            f"cannot be written. Fetch that file elsewhere and put it into {cache}, or set SCREENWISE_DATA to a folder "
+            f"that holds {file.path}."
         )
         raise DatasetError(message) from error
     return Path(found)
@@ -102,46 +111,7 @@ class _Bar:
         self.progress.stop()
 
 
-def _from_archive(archive: Path, file: DataFile) -> pd.DataFrame:
-    with zipfile.ZipFile(archive) as wheel, wheel.open(file.member) as stream:
-        return _UPSTREAM[Path(file.path).stem](stream)
-
-
 def _read_file(path: Path, name: str) -> pd.DataFrame:
     if name.endswith(".parquet"):
         return pd.read_parquet(path)
     return pd.read_csv(path, sep="\t" if ".tsv" in name else ",", low_memory=False)
-
-
-def _tau(stream: Any) -> pd.DataFrame:
-    frame = pd.read_csv(stream, encoding="utf-8-sig")
-    names = {"Symbol": "gene", "RSA_Down": "rsa_down", "RSA_Up": "rsa_up", "Q1": "q1", "Q3": "q3"}
-    frame = frame.rename(columns=names)[list(names.values())]
-    return frame.assign(phenotype=-frame["rsa_down"])
-
-
-def _sarscov2(stream: Any) -> pd.DataFrame:
-    frame = pd.read_csv(stream, encoding="utf-8-sig")
-    names = {"id": "gene", "num": "n_guides", "pos|score": "pos_score", "pos|p-value": "pos_p", "pos|fdr": "pos_fdr"}
-    names |= {"pos|goodsgrna": "good_guides"}
-    frame = frame.rename(columns=names)[list(names.values())]
-    # MARC1 and MARCH1 both became 01.Mar in the source: the better score is kept
-    frame = frame.sort_values(["gene", "pos_score"]).drop_duplicates("gene").reset_index(drop=True)
-    return frame.assign(phenotype=-np.log10(frame["pos_score"]))
-
-
-def _nk(stream: Any) -> pd.DataFrame:
-    frame = pd.read_csv(stream, sep="\t")
-    names = {"Gene": "gene", "sgRNA": "n_guides"}
-    for replicate in (1, 2):
-        names |= {f"Rep{replicate}|{part}": f"{part}_rep{replicate}" for part in ("beta", "z", "fdr")}
-    frame = frame.rename(columns=names)[list(names.values())]
-    return frame.assign(phenotype=(frame["z_rep1"] + frame["z_rep2"]) / 2)
-
-
-_UPSTREAM: dict[str, Callable[[Any], pd.DataFrame]] = {
-    "crispr_sanchez2021_tau": _tau,
-    "crispr_zhu2021_sarscov2": _sarscov2,
-    "crispr_zhuang2019_nk": _nk,
-}
-"""Readers of the upstream layout, by the name of the file they stand for."""
