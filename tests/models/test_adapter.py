@@ -179,7 +179,12 @@ def test_saved_models_are_arrays_and_answer_the_same(make, tmp_path):
     for part in ("mean", "std"):
         np.testing.assert_array_equal(getattr(loaded.predict(smiles), part), getattr(model.predict(smiles), part))
     assert loaded.config == model.config
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["adapter.json", "adapter.npz"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "adapter.json",
+        "adapter.npz",
+        "domain.json",
+        "domain.npz",
+    ]
     (tmp_path / "adapter.npz").write_bytes(b"broken")
     with pytest.raises(ModelError, match="cannot be read"):
         type(model).load(tmp_path)

@@ -19,6 +19,7 @@ from screenwise.models.feature_store import part_of, read_arrays
 from screenwise.models.inputs import Given, InputRows, Inputs
 from screenwise.models.learners import Answer, Learner, Lesson, as_learner
 from screenwise.models.measured import Measured, cell_std, held_out_std, measured, missing_note
+from screenwise.models.neighbourhood import Neighbourhood
 from screenwise.models.support import SupportLearner
 from screenwise.models.trees import ForestLearner
 from screenwise.prediction import Prediction
@@ -68,6 +69,7 @@ class Learned:
     """(t,) spread of held-out errors; NaN where the learner itself says how sure it is."""
     parts: dict[int, Any]
     """Task -> what was learned of it; of a joint learner the same for all measured tasks."""
+    domain: Neighbourhood
 
 
 class Adapter:
@@ -132,7 +134,7 @@ class Adapter:
                 std[task] = self._held_out_std(lesson, parts[task], data.spread)
                 if run is not None and run.progress is not None:
                     run.progress("fitting tasks", done + 1, len(data.rows))
-        self.learned_ = Learned(data.tasks, inputs, spread, std, parts)
+        self.learned_ = Learned(data.tasks, inputs, spread, std, parts, Neighbourhood(screen, seed=seed))
         return self
 
     def predict(self, conditions: pd.DataFrame) -> Prediction:
@@ -145,7 +147,8 @@ class Adapter:
             for task, answer in self._answers(x, list(learned.parts)):
                 mean[part, task], std[part, task] = self._finish(task, answer)
         there = missing_note(learned.tasks, set(learned.parts))
-        return Prediction(mean, std, note=np.where(rows.readable, there, rows.note).astype(object))
+        note = np.where(rows.readable, there, rows.note).astype(object)
+        return Prediction(mean, std, in_domain=learned.domain.inside(conditions), note=note)
 
     def predict_cells(
         self, conditions: pd.DataFrame, row: NDArray[np.int64], task: NDArray[np.int64]
@@ -167,7 +170,7 @@ class Adapter:
         return mean, std
 
     def save(self, folder: Path) -> None:
-        """Write ``adapter.json`` and ``adapter.npz``, where the learner is one of our own."""
+        """Write ``adapter.json``, ``adapter.npz`` and the domain's files, where the learner is one of our own."""
         pack = getattr(self.learner, "pack", None)
         if pack is None:
             message = (
@@ -187,6 +190,7 @@ class Adapter:
             np.savez(draft, spread=learned.spread, std=learned.std, **arrays)
         head = {"config": to_mapping(self.config), "tasks": learned.tasks.to_dict("list"), "inputs": facts}  # type: ignore[attr-defined]
         write_json(Path(folder) / "adapter.json", head | {"parts": list(learned.parts)})
+        learned.domain.save(folder)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -200,7 +204,8 @@ class Adapter:
         arrays = read_arrays(Path(folder) / "adapter.npz")
         parts = {int(task): model.learner.unpack(part_of(arrays, f"{task}.")) for task in head["parts"]}  # type: ignore[attr-defined]
         inputs = Inputs.from_state(head["inputs"], part_of(arrays, "inputs."))
-        model.learned_ = Learned(pd.DataFrame(head["tasks"]), inputs, arrays["spread"], arrays["std"], parts)
+        tasks, domain = pd.DataFrame(head["tasks"]), Neighbourhood.load(folder)
+        model.learned_ = Learned(tasks, inputs, arrays["spread"], arrays["std"], parts, domain)
         return model
 
     def _state(self) -> Learned:

@@ -124,13 +124,7 @@ class Auto:
 
     def predict_cells(self, conditions: pd.DataFrame, row: NDArray[np.int64], task: NDArray[np.int64]) -> Any:
         """Return mean and std, and in_domain where it is known, (m,) each, of some (condition, task) cells."""
-        chosen = self._chosen()
-        if hasattr(chosen, "predict_cells"):
-            return chosen.predict_cells(conditions, row, task)
-        asked, place = np.unique(row, return_inverse=True)
-        prediction = chosen.predict(conditions.iloc[asked])
-        mean = prediction.mean[place, task]
-        return mean, np.full_like(mean, np.nan) if prediction.std is None else prediction.std[place, task]
+        return self._able("predict_cells").predict_cells(conditions, row, task)
 
     def leave_one_out(self) -> HeldOut:
         """Return mean and std, (n, t) each, of the training cells; NaN where not measured."""

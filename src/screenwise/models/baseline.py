@@ -25,6 +25,7 @@ from screenwise.models.measured import (
     save_baseline,
     task_spread,
 )
+from screenwise.models.neighbourhood import Neighbourhood
 from screenwise.prediction import Prediction
 from screenwise.represent.kernels import kernel_from_state, kernel_state
 from screenwise.rng import stream
@@ -59,7 +60,7 @@ class Mean:
     def fit(self, screen: Screen, *, valid: Screen | None = None, run: Run | None = None, seed: int = 0) -> Self:
         """Take the mean and the spread of each task."""
         data = measured(screen)
-        self.tasks_ = data.tasks
+        self.tasks_, self.domain_ = data.tasks, Neighbourhood(screen, seed=seed)
         self.mean_, self.std_ = np.full(len(data.tasks), np.nan), np.full(len(data.tasks), np.nan)
         self.held_out_ = no_cells(data)
         for task, value in data.value.items():
@@ -75,19 +76,27 @@ class Mean:
         return Prediction(
             rows * self.mean_.astype(np.float32),
             rows * self.std_.astype(np.float32),
+            in_domain=self.domain_.inside(conditions),
             note=np.full(
                 len(conditions), missing_note(self.tasks_, set(np.flatnonzero(np.isfinite(self.mean_)))), object
             ),
         )
+
+    def predict_cells(
+        self, conditions: pd.DataFrame, row: NDArray[np.int64], task: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Predict some cells only: (m,) rows of `conditions` and tasks -> mean and std, (m,) each."""
+        return self.mean_[task].astype(np.float32), self.std_[task].astype(np.float32)
 
     def leave_one_out(self) -> HeldOut:
         """Return mean and std, (n, t) each, of the training cells; NaN where not measured."""
         return self.held_out_
 
     def save(self, folder: Path) -> None:
-        """Write ``baseline.json`` and ``baseline.npz``."""
+        """Write ``baseline.json`` and ``baseline.npz``, and the domain's files."""
         arrays = {"mean": self.mean_, "std": self.std_, "held_mean": self.held_out_[0], "held_std": self.held_out_[1]}
         save_baseline(folder, {"config": to_mapping(self.config), "tasks": self.tasks_.to_dict("list")}, arrays)
+        self.domain_.save(folder)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -96,6 +105,7 @@ class Mean:
         model = cls(from_mapping(MeanConfig, head["config"]))
         model.tasks_, model.mean_, model.std_ = pd.DataFrame(head["tasks"]), arrays["mean"], arrays["std"]
         model.held_out_ = arrays["held_mean"], arrays["held_std"]
+        model.domain_ = Neighbourhood.load(folder)
         return model
 
 
@@ -136,6 +146,7 @@ class Neighbours:
         self.data_ = data
         self.kernel_ = one_kernel(screen.conditions, self.config.kernel)
         self.features_ = self.kernel_.features(screen.conditions)
+        self.domain_ = Neighbourhood(screen, self.kernel_, seed)
         self.std_ = np.full(len(data.tasks), np.nan)
         self.held_out_ = no_cells(data)
         for task, rows in data.rows.items():
@@ -178,7 +189,8 @@ class Neighbours:
             mean[readable, task] = self._ask(task, features)
             std[readable, task] = cell_std(self.data_.tasks, task, mean[readable, task], self.std_[task])
         note[readable] = missing_note(self.data_.tasks, set(self.data_.rows))
-        return Prediction(mean.astype(np.float32), std.astype(np.float32), note=note)
+        inside = self.domain_.inside(conditions)
+        return Prediction(mean.astype(np.float32), std.astype(np.float32), in_domain=inside, note=note)
 
     def predict_cells(
         self, conditions: pd.DataFrame, row: NDArray[np.int64], task: NDArray[np.int64]
@@ -199,7 +211,7 @@ class Neighbours:
         return self.held_out_
 
     def save(self, folder: Path) -> None:
-        """Write ``baseline.json`` and ``baseline.npz``."""
+        """Write ``baseline.json`` and ``baseline.npz``, and the domain's files."""
         state, own = kernel_state(self.kernel_)
         arrays = {f"kernel_{name}": array for name, array in own.items()}
         arrays |= {f"features_{name}": array for name, array in pack_features(self.features_).items()}
@@ -208,6 +220,7 @@ class Neighbours:
         arrays |= {"std": self.std_, "held_mean": self.held_out_[0], "held_std": self.held_out_[1]}
         head = {"config": to_mapping(self.config), "tasks": self.data_.tasks.to_dict("list"), "kernel": state}
         save_baseline(folder, head | {"size": self.data_.size, "spread": self.data_.spread}, arrays)
+        self.domain_.save(folder)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -226,4 +239,5 @@ class Neighbours:
         model.kernel_ = kernel_from_state(head["kernel"], part_of(arrays, "kernel_"))
         model.features_ = unpack_features(part_of(arrays, "features_"))
         model.std_, model.held_out_ = arrays["std"], (arrays["held_mean"], arrays["held_std"])
+        model.domain_ = Neighbourhood.load(folder)
         return model

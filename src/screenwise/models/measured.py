@@ -1,6 +1,6 @@
 """The measured cells of a screen by task, and what the simple models share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from screenwise.errors import ModelError
 from screenwise.evaluate.calibration import limited_factor
 from screenwise.models.feature_store import read_arrays
 from screenwise.models.gp_kernels import STRUCTURE, choose_kernels
+from screenwise.represent.fingerprint import Fingerprint
 from screenwise.represent.kernels import Kernel
 from screenwise.run import atomic_path, read_json, write_json
 from screenwise.screen import Screen
@@ -116,11 +117,18 @@ def missing_note(tasks: pd.DataFrame, there: set[int]) -> str:
 def one_kernel(conditions: pd.DataFrame, name: str | None) -> Kernel:
     """Return the named kernel; unnamed, that of structures, or of given numbers, or the first there is."""
     if name is not None:
-        return choose_kernels(conditions, (name,))[0]
+        return _alone(choose_kernels(conditions, (name,))[0])
     known = choose_kernels(conditions, None)
     if any(STRUCTURE.fullmatch(str(column)) for column in conditions.columns):
-        return known[0]
+        return _alone(known[0])
     return next((kernel for kernel in known if "_far" in kernel.name), known[0])
+
+
+def _alone(kernel: Kernel) -> Kernel:
+    """Return the kernel whose fingerprint computes no others in the same pass."""
+    if not isinstance(kernel.representation, Fingerprint):
+        return kernel
+    return replace(kernel, representation=replace(kernel.representation, family=()))
 
 
 def save_baseline(folder: Path, head: dict[str, Any], arrays: dict[str, Any]) -> None:

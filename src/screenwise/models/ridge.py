@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from screenwise.config import from_mapping, to_mapping
@@ -23,6 +24,7 @@ from screenwise.models.measured import (
     save_baseline,
     task_spread,
 )
+from screenwise.models.neighbourhood import Neighbourhood
 from screenwise.models.ridge_fit import fit_logistic, fit_ridge, probability
 from screenwise.prediction import Prediction
 from screenwise.represent.flat import flat_features
@@ -66,7 +68,7 @@ class Ridge:
     def fit(self, screen: Screen, *, valid: Screen | None = None, run: Run | None = None, seed: int = 0) -> Self:
         """Fit each task's linear function."""
         data = measured(screen)
-        self.tasks_ = data.tasks
+        self.tasks_, self.domain_ = data.tasks, Neighbourhood(screen, seed=seed)
         self.kernels_ = table_kernels(screen.conditions, self.config.kernels)
         raw = [kernel.features(screen.conditions) for kernel in self.kernels_]
         self.columns_ = [learn_columns(flat_features(one), self.config.min_count) for one in raw]
@@ -90,22 +92,45 @@ class Ridge:
     def predict(self, conditions: pd.DataFrame) -> Prediction:
         """Predict all tasks for (n,) conditions."""
         raw, readable, note = readable_features(self.kernels_, conditions)
+        table = feature_table(self.columns_, raw)
         mean = np.full((len(conditions), len(self.std_)), np.nan)
-        mean[readable] = feature_table(self.columns_, raw) @ self.weight_.T + self.constant_
         std = np.full_like(mean, np.nan)
-        for task in np.flatnonzero(np.isfinite(self.constant_)).tolist():
-            if np.isfinite(self.logistic_[task, 0]):
-                mean[:, task] = probability(mean[:, task], *self.logistic_[task])
-            std[readable, task] = cell_std(self.tasks_, task, mean[readable, task], self.std_[task])
-        note[readable] = missing_note(self.tasks_, set(np.flatnonzero(np.isfinite(self.constant_)).tolist()))
-        return Prediction(mean.astype(np.float32), std.astype(np.float32), note=note)
+        learned = self._learned()
+        for task in learned:
+            mean[readable, task], std[readable, task] = self._ask(task, table)
+        note[readable] = missing_note(self.tasks_, set(learned))
+        inside = self.domain_.inside(conditions)
+        return Prediction(mean.astype(np.float32), std.astype(np.float32), in_domain=inside, note=note)
+
+    def predict_cells(
+        self, conditions: pd.DataFrame, row: NDArray[np.int64], task: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Predict some cells only: (m,) rows of `conditions` and tasks -> mean and std, (m,) each."""
+        asked, place = np.unique(np.asarray(row), return_inverse=True)
+        raw, readable, _ = readable_features(self.kernels_, conditions.iloc[asked].reset_index(drop=True))
+        table, position = feature_table(self.columns_, raw), np.cumsum(readable) - 1
+        mean, std = np.full(len(place), np.nan), np.full(len(place), np.nan)
+        for one in self._learned():
+            mine = np.flatnonzero((np.asarray(task) == one) & readable[place])
+            mean[mine], std[mine] = self._ask(one, table[position[place[mine]]])
+        return mean.astype(np.float32), std.astype(np.float32)
+
+    def _learned(self) -> list[int]:
+        return [int(task) for task in np.flatnonzero(np.isfinite(self.constant_))]
+
+    def _ask(self, task: int, table: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return (q,) means and standard deviations of one task."""
+        mean = np.asarray(table @ self.weight_[task]) + self.constant_[task]
+        if np.isfinite(self.logistic_[task, 0]):
+            mean = probability(mean, *self.logistic_[task])
+        return mean, cell_std(self.tasks_, task, mean, self.std_[task])
 
     def leave_one_out(self) -> HeldOut:
         """Return mean and std, (n, t) each, of the training cells; NaN where not measured."""
         return self.held_out_
 
     def save(self, folder: Path) -> None:
-        """Write ``baseline.json`` and ``baseline.npz``."""
+        """Write ``baseline.json`` and ``baseline.npz``, and the domain's files."""
         kernels: list[Any] = []
         arrays: dict[str, Any] = {}
         for place, (kernel, columns) in enumerate(zip(self.kernels_, self.columns_, strict=True)):
@@ -117,6 +142,7 @@ class Ridge:
         arrays |= {"held_mean": self.held_out_[0], "held_std": self.held_out_[1]}
         head = {"config": to_mapping(self.config), "tasks": self.tasks_.to_dict("list"), "kernels": kernels}
         save_baseline(folder, head, arrays)
+        self.domain_.save(folder)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -133,4 +159,5 @@ class Ridge:
         model.weight_, model.constant_ = arrays["weight"], arrays["constant"]
         model.std_, model.logistic_ = arrays["std"], arrays["logistic"]
         model.held_out_ = arrays["held_mean"], arrays["held_std"]
+        model.domain_ = Neighbourhood.load(folder)
         return model
