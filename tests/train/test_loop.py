@@ -113,6 +113,86 @@ def test_killed_and_resumed_gives_the_same_bits(tmp_path, step):
     ]
 
 
+@pytest.mark.parametrize("during", ["progress", "loss"])
+@pytest.mark.parametrize("step", [3, 17])
+def test_ctrl_c_leaves_a_checkpoint_that_ends_with_the_same_bits(tmp_path, step, during):
+    """Raised after a step, or by a signal in the middle of one; the checkpoint's own time is far away."""
+    expected, history = fitted()
+    told = []
+
+    def progress(what, done, total):
+        told.append(done)
+        if during == "progress" and done == step:
+            raise KeyboardInterrupt
+
+    job = make_job()
+    inner = job.loss
+
+    def loss(rows):
+        if during == "loss" and len(told) == step - 1:
+            signal.raise_signal(signal.SIGINT)
+        return inner(rows)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(replace(job, loss=loss), QUICK, seed=7, run=Run(tmp_path, progress))
+    assert told[-1] == step
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    _, facts = read_checkpoint(tmp_path / "checkpoints" / "toy.safetensors")
+    assert facts["history"]["epoch"] * 7 + facts["history"]["step"] == step
+    told.clear()
+    resumed, after = fitted(run=Run(tmp_path, lambda what, done, total: told.append(done)))
+    assert told[0] == step + 1
+    assert_same_bits(expected, resumed)
+    assert after.lines == history.lines
+
+
+def test_a_second_ctrl_c_does_not_wait_and_leaves_the_older_checkpoint(tmp_path):
+    job = make_job()
+    inner, calls = job.loss, []
+
+    def loss(rows):
+        calls.append(1)
+        if len(calls) == 5:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+        return inner(rows)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(replace(job, loss=loss), replace(QUICK, checkpoint_seconds=0.0), seed=7, run=Run(tmp_path))
+    _, facts = read_checkpoint(tmp_path / "checkpoints" / "toy.safetensors")
+    assert facts["history"]["step"] == 4
+    assert_same_bits(fitted()[0], fitted(replace(QUICK, checkpoint_seconds=0.0), run=Run(tmp_path))[0])
+
+
+def test_ctrl_c_in_the_last_validation_is_not_swallowed(tmp_path):
+    job = make_job()
+    seen = []
+
+    def validate():
+        seen.append(1)
+        if len(seen) == QUICK.epochs:
+            signal.raise_signal(signal.SIGINT)
+        return 1.0
+
+    with pytest.raises(KeyboardInterrupt):
+        train(replace(job, validate=validate), QUICK, seed=7, run=Run(tmp_path))
+    _, facts = read_checkpoint(tmp_path / "checkpoints" / "toy.safetensors")
+    assert facts["history"]["finished"]
+
+
+def test_a_line_holds_the_mean_loss_of_its_own_epoch():
+    job, losses = make_job(), []
+    inner = job.loss
+
+    def loss(rows):
+        losses.append(inner(rows))
+        return losses[-1]
+
+    history = train(replace(job, loss=loss, validate=None), QUICK, seed=7)
+    epochs = np.array([float(one.detach()) for one in losses]).reshape(QUICK.epochs, -1)
+    np.testing.assert_allclose([line["loss"] for line in history.lines], epochs.mean(axis=1), rtol=1e-6)
+
+
 def test_a_finished_fit_is_read_and_not_repeated(tmp_path):
     run = Run(tmp_path)
     first, _ = fitted(run=run)

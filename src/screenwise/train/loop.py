@@ -7,8 +7,11 @@ device, and a fit that was killed and started again ends with the same weights a
 import hashlib
 import json
 import math
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -107,6 +110,9 @@ class History:
 def train(job: Job, settings: Training | None = None, *, seed: int = 0, run: Run | None = None) -> History:
     """Train a network in place and return what happened.
 
+    With a run, Ctrl-C ends the present step, writes a checkpoint and is raised then; a second one is
+    raised at once. The same call goes on from there and ends with the same weights.
+
     Parameters
     ----------
     job
@@ -132,11 +138,38 @@ def train(job: Job, settings: Training | None = None, *, seed: int = 0, run: Run
     with seeded(derive_seed(seed, "train", job.name), device), same_bits(device), limit_threads(settings.threads):
         loop = _Loop(job, settings, seed, run)
         loop.resume()
-        while not loop.history.finished:
-            loop.run_epoch()
-            loop.close_epoch()
+        with _interrupts_between_steps(loop):
+            while not loop.history.finished:
+                loop.run_epoch()
+                loop.close_epoch()
+            loop.answer_interrupt()
         loop.job.network.eval()
         return loop.history
+
+
+@contextmanager
+def _interrupts_between_steps(loop: "_Loop") -> Iterator[None]:
+    """Let Ctrl-C wait for the end of a step, and write a checkpoint there; a second one does not wait."""
+
+    def note(number: int, frame: Any) -> None:
+        if loop.interrupted:
+            raise KeyboardInterrupt
+        loop.interrupted = True
+
+    # Only a main thread may change handlers, and workers leave Ctrl-C to the process that started them.
+    before = signal.getsignal(signal.SIGINT)
+    ours = threading.current_thread() is threading.main_thread() and before is signal.default_int_handler
+    if ours and loop.path is not None:
+        signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    except KeyboardInterrupt:
+        if loop.whole and not loop.history.finished:
+            loop.save()
+        raise
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, before)
 
 
 class _Loop:
@@ -154,14 +187,19 @@ class _Loop:
         self.best: dict[str, Tensor] = {}
         self.path = None if run is None else run.checkpoint_folder / f"{job.name}.safetensors"
         self.written = time.monotonic()
+        self.total = torch.zeros((), dtype=torch.float64)
+        self.whole = False
+        """Whether this is the state after a whole step, which a checkpoint may hold."""
+        self.interrupted = False
 
     def run_epoch(self) -> None:
         """Take the remaining steps of the present epoch."""
         job, settings, history = self.job, self.settings, self.history
         order = stream(self.seed, "train", job.name, "order", history.epoch).permutation(job.rows)
         job.network.train()
-        total = torch.tensor(history.loss, dtype=torch.float64, device=self.device)
+        self.total = torch.tensor(history.loss, dtype=torch.float64, device=self.device)
         while history.step < self.steps:
+            self.whole = False
             rows = order[history.step * settings.batch_size : (history.step + 1) * settings.batch_size]
             self._set_rate(learning_rate(settings, history.epoch * self.steps + history.step, self.steps))
             with mixed_precision(self.device, settings.precision):
@@ -172,17 +210,19 @@ class _Loop:
                 clip_gradients(job.network, settings.clip)
             for optimiser in self.optimisers:
                 optimiser.step()
-            total += loss.detach()
+            self.total += loss.detach()
             history.step += 1
-            if self.path is not None and time.monotonic() - self.written >= settings.checkpoint_seconds:
-                history.loss = float(total)
-                self._save()
+            self.whole = True
+            if time.monotonic() - self.written >= settings.checkpoint_seconds:
+                self.save()
             self._tell_progress()
-        history.loss = float(total)
+            self.answer_interrupt()
+        history.loss = float(self.total)
 
     def close_epoch(self) -> None:
         """Validate, log, and decide whether to go on."""
         job, history = self.job, self.history
+        self.whole = False
         mean = history.loss / self.steps
         if not math.isfinite(mean):
             message = (
@@ -200,13 +240,20 @@ class _Loop:
                 self.best = _copy(job.network.state_dict()) if self.settings.patience is not None else {}
         self._log(line)
         history.epoch, history.step, history.loss = history.epoch + 1, 0, 0.0
+        self.total = torch.zeros_like(self.total)
         waited = history.epoch - 1 - history.best_epoch
         patience = self.settings.patience if job.validate is not None else None
         if history.epoch >= self.settings.epochs or (patience is not None and waited >= patience):
             if self.best:
                 job.network.load_state_dict(self.best)
             history.finished = True
-            self._save()
+            self.save()
+        self.whole = True
+
+    def answer_interrupt(self) -> None:
+        """Raise the Ctrl-C that was noted, if there was one."""
+        if self.interrupted:
+            raise KeyboardInterrupt
 
     def resume(self) -> None:
         """Take up the checkpoint of a killed or finished fit, if there is one."""
@@ -231,9 +278,11 @@ class _Loop:
         if self.device.type == "cuda":
             torch.cuda.set_rng_state(tensors["rng.cuda"], self.device)
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Write a checkpoint of the present state, which must be that after a whole step, if there is a run."""
         if self.path is None:
             return
+        self.history.loss = float(self.total)
         tensors = {f"network.{name}": value for name, value in self.job.network.state_dict().items()}
         optimisers: dict[str, Any] = {}
         if not self.history.finished:
