@@ -89,9 +89,12 @@ def prepare_pool(pool: pd.DataFrame, *, keep: bool = False) -> PoolKernels:
         Keep all similarities, up to a gigabyte: for a pool that answers many rounds.
     """
     from screenwise.models.gp_kernels import TrainingKernels, readable_features, training_kernels  # noqa: PLC0415
+    from screenwise.represent.default import descriptor_kernels  # noqa: PLC0415
     from screenwise.represent.kernels import Kernel, default_kernels  # noqa: PLC0415
 
     kernels = default_kernels(pool)
+    if "smiles" in pool.columns:
+        kernels = (*kernels, *descriptor_kernels(pool))
     features, readable, note = readable_features(kernels, pool)
     scale = training_kernels(kernels, pool[readable] if not readable.all() else pool).scale
     count = int(readable.sum())

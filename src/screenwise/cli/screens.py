@@ -27,7 +27,7 @@ def demo(*, out: Path = Path("demo"), seed: int = 0) -> Outcome:
 
 
 @app.command
-def datasets(name: str | None = None, *, to: Path | None = None) -> Outcome:
+def datasets(name: str | None = None, *, to: Path | None = None, pools: bool = False) -> Outcome:
     """List the datasets with size, licence and source; or write one as a table.
 
     Parameters
@@ -36,10 +36,12 @@ def datasets(name: str | None = None, *, to: Path | None = None) -> Outcome:
         One dataset.
     to
         File to write it to: .csv, .tsv or .parquet.
+    pools
+        List the pools that `screenwise simulate` replays: what a hit is, and the budget.
     """
     from screenwise.recipes import catalogue  # noqa: PLC0415
 
-    return catalogue.datasets(name, to)
+    return catalogue.datasets(name, to, pools=pools)
 
 
 @app.command

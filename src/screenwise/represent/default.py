@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 
 from screenwise.condition import CONTEXT, ENTITIES, factor_columns
 from screenwise.errors import ColumnError
+from screenwise.represent.descriptors import MoleculeDescriptors, Ranked
 from screenwise.represent.features import FEATURE, SETS, NumericFeatures, feature_blocks
 from screenwise.represent.fingerprint import Fingerprint, together
 from screenwise.represent.genes import Annotation, GeneSets, SymbolPrefixes
@@ -117,6 +119,21 @@ def molecule_kernels(*, jobs: int = 1) -> list[Kernel]:
     )
     names = ("chiral_ecfp6", "fcfp6", "atom_pairs", "torsions")
     return [Kernel(name, kind, CountTanimoto()) for name, kind in zip(names, kinds, strict=True)]
+
+
+def descriptor_kernels(conditions: pd.DataFrame) -> list[Kernel]:
+    """Return kernels of the ranks of physical descriptors: a squared exponential and an inner product.
+
+    For pools of structures, where a property such as solubility may hang on size and polarity more
+    than on substructures; the squared exponential is exp(-d^2 / (2 p)) over p descriptors.
+    """
+    ranked = Ranked(MoleculeDescriptors()).fit(conditions)
+    width = 1 if ranked.columns is None else max(len(ranked.columns), 1)
+    length = float(np.sqrt(width))
+    return [
+        Kernel("descriptors", ranked, Rbf(factor=0.0, length=length)),
+        Kernel("descriptors_linear", ranked, Linear()),
+    ]
 
 
 def gene_kernels(conditions: pd.DataFrame, gene_sets: GeneSets | None = None) -> list[Kernel]:
