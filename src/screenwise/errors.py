@@ -11,6 +11,7 @@
     ├── ModelError           a model cannot be fitted, read or asked this
     ├── DesignError          no round or plate satisfies the rules
     ├── CampaignError        the campaign is in the wrong state for this, or damaged
+    ├── ProcessError         a process that shared the work ended without an answer
     └── MissingDependency    an optional package is needed; the message says what to type
 
 Each message says what is wrong, what was found, and what to do. The command line prints the
@@ -52,6 +53,10 @@ class DesignError(ScreenwiseError):
 
 class CampaignError(ScreenwiseError):
     """The campaign is in the wrong state for this, or damaged."""
+
+
+class ProcessError(ScreenwiseError):
+    """A process that shared the work ended without an answer."""
 
 
 class MissingDependency(ScreenwiseError):

@@ -60,7 +60,11 @@ def test_a_form_depends_on_its_structure_alone_and_is_its_own_form():
 def test_processes_give_the_same(monkeypatch):
     monkeypatch.setattr(chemistry, "PARALLEL_FROM", 4)
     many = ["C" * size for size in range(1, 8)] + ["C1CC"]
-    assert standardise(many, jobs=2).equals(standardise(many))
+    monkeypatch.setattr(chemistry, "_CHUNK", 3)
+    told = []
+    there = standardise(many, jobs=2, progress=lambda *what: told.append(what))
+    assert there.equals(standardise(many))
+    assert told == [("Standardising structures", done, 8) for done in (0, 3, 6, 8)]
 
 
 def test_rdkit_stays_silent(capfd):

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from screenwise.data.split import Fold
-from screenwise.errors import ConfigError, DataError, ModelError
+from screenwise.errors import ConfigError, DataError, ModelError, ProcessError
 from screenwise.evaluate import compare as module
 from screenwise.evaluate.compare import Contender, compare, score_cells, write_comparison
 from screenwise.evaluate.metrics import METRICS
@@ -245,6 +245,29 @@ def test_interrupted_comparison_goes_on_and_gives_the_same(screen, tmp_path):
     assert Middle.fitted + Line.fitted == 0
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_progress_counts_the_fits_that_there_are(screen, tmp_path, monkeypatch, jobs):
+    (tmp_path / "importable_noise.py").write_text(IMPORTABLE)
+    monkeypatch.syspath_prepend(tmp_path)
+    noise = importlib.import_module("importable_noise").Noise
+    folds = {"random": toy_folds(screen), "halves": toy_folds(screen, 2)}
+    ticks = []
+    models = {
+        "mean": Contender(noise, random=False),
+        "same": functools.partial(noise, fixed=True),
+        "other": noise,
+        "said": Contender(noise, random=True),
+    }
+    compare(screen, models, folds, seeds=(0, 1, 2), jobs=jobs, progress=lambda *tick: ticks.append(tick))
+    done, totals = zip(*[tick[1:] for tick in ticks], strict=True)
+    # 5 folds: once for mean, once and the trial of a second seed for same, three seeds for the others
+    number = 5 + 6 + 15 + 15
+    assert done == tuple(range(number + 1))
+    assert set(totals) == {number - 9, number}
+    assert list(totals) == sorted(totals)
+    assert jobs > 1 or totals.index(number) <= 4
+
+
 def test_other_settings_data_or_folds_do_not_use_what_was_kept(screen, tmp_path):
     folds = toy_folds(screen)
     models = {"mean": Middle, "line": functools.partial(Line, Settings(0.1))}
@@ -273,8 +296,11 @@ from screenwise.prediction import Prediction
 
 
 class Noise:
+    def __init__(self, fixed=False):
+        self.fixed = fixed
+
     def fit(self, screen, *, valid=None, run=None, seed=0):
-        self.tasks_, self.rng_ = len(screen.tasks), np.random.default_rng(seed)
+        self.tasks_, self.rng_ = len(screen.tasks), np.random.default_rng(0 if self.fixed else seed)
         return self
 
     def predict(self, conditions):
@@ -299,7 +325,7 @@ def test_processes_give_the_same_as_none(screen, tmp_path, monkeypatch):
 def test_a_process_that_dies_is_our_error_and_leaves_none_behind(screen):
     before = set(multiprocessing.active_children())
     killed = Contender(functools.partial(os._exit, 3), random=False)
-    with pytest.raises(ModelError, match="ended without an answer"):
+    with pytest.raises(ProcessError, match="ended without an answer"):
         compare(screen, {"mean": killed}, {"random": toy_folds(screen)}, jobs=2)
     assert set(multiprocessing.active_children()) <= before
 

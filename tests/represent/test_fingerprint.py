@@ -133,6 +133,23 @@ def test_processes_give_the_same_as_one(monkeypatch):
     assert (many != Fingerprint("morgan").transform(table(SMILES))).nnz == 0
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_what_is_computed_is_told_and_what_is_known_is_not(monkeypatch, jobs):
+    for name, value in (("PARALLEL_FROM", 2), ("_CHUNK", 2), ("_BLOCK", 5)):
+        monkeypatch.setattr(fingerprint_store, name, value)
+    told = []
+    Fingerprint("morgan").transform(table(SMILES[:1]))
+    with fingerprint_store.computing(jobs=jobs, progress=lambda *what: told.append(what)):
+        inside = Fingerprint("morgan").transform(table(SMILES))
+        assert told == [("Computing fingerprints", done, 8) for done in (1, 3, 5, 5, 7, 8)]
+        told.clear()
+        Fingerprint("morgan").transform(table(SMILES))
+    Fingerprint("torsion").transform(table(SMILES))
+    assert told == []
+    fingerprint_store.forget()
+    assert (inside != Fingerprint("morgan").transform(table(SMILES))).nnz == 0
+
+
 def test_unreadable_structures_are_named_or_empty():
     rows = table(["CCO", "C1CC", None, ""])
     with pytest.raises(StructureError, match=r"Row 1 of 4.*'C1CC'.*3 such rows"):

@@ -1,5 +1,6 @@
 """A replay answers what was measured, one round at a time, and counts hits rightly."""
 
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -137,7 +138,89 @@ def test_processes_give_the_same_curves():
     here = run_replay({"random": choose_at_random}, data, settings, progress=lambda *said: told.append(said))
     there = run_replay({"random": choose_at_random}, data, settings, jobs=2)
     pd.testing.assert_frame_equal(here, there)
-    assert told == [("replay of random", 1, 2), ("replay of random", 2, 2)]
+    assert told == [("Replays", done, 2) for done in range(3)]
+    with pytest.raises(ConfigError, match="The policy 'mine' cannot be sent"):
+        run_replay({"mine": lambda *turn: None}, data, settings, jobs=2)
+
+
+@dataclass(frozen=True)
+class Best:
+    """A policy that tells its settings, counts its calls, and is interrupted at one of them."""
+
+    sign: float = 1.0
+    calls: list = field(default_factory=list, repr=False)
+    stop_at: int = field(default=-1, repr=False)
+
+    def __call__(self, measured, pool, turn):
+        if len(self.calls) == self.stop_at:
+            raise KeyboardInterrupt
+        self.calls.append(turn.seed)
+        known = pool["condition_id"].isin(measured.conditions["condition_id"]).to_numpy()
+        rank = self.sign * pool["gene"].str[1:].astype(float).to_numpy()
+        return np.argsort(np.where(known, np.inf, -rank), kind="stable")[: turn.wells]
+
+
+def test_an_interrupted_replay_goes_on_and_gives_the_same(tmp_path):
+    data = screen()
+    settings = ReplaySettings("a", rounds=3, wells=10, start=10, seeds=(0, 1))
+    whole = run_replay({"random": choose_at_random, "best": Best()}, data, settings)
+    with pytest.raises(KeyboardInterrupt):
+        run_replay({"best": Best(stop_at=4)}, data, settings, folder=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 1, "the first seed is finished, the second is not"
+    again = Best()
+    curves = run_replay({"random": choose_at_random, "best": again}, data, settings, folder=tmp_path)
+    pd.testing.assert_frame_equal(curves, whole)
+    assert len(again.calls) == 3
+    third = Best()
+    pd.testing.assert_frame_equal(
+        run_replay({"random": choose_at_random, "best": third}, data, settings, folder=tmp_path), whole
+    )
+    assert third.calls == []
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"rounds": 2},
+        {"wells": 9},
+        {"start": 11},
+        {"hits": 0.1},
+        {"utility": np.negative},
+        {"task": "b"},
+        {"policy": Best(-1.0)},
+        {"name": "other"},
+        {"value": 2.0},
+        {"gene": "H0"},
+    ],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_other_settings_or_data_run_again(tmp_path, changed):
+    data, settings = screen(), ReplaySettings("a", rounds=3, wells=10, start=10, seeds=(0,))
+    run_replay({"best": Best()}, data, settings, folder=tmp_path)
+    value, conditions = data.targets.dense().copy(), data.conditions.drop(columns="condition_id")
+    value[1] *= changed.get("value", 1.0)
+    conditions.loc[1, "gene"] = changed.get("gene", "G1")
+    policy, name = changed.get("policy", Best()), changed.get("name", "best")
+    other = replace(settings, **{key: changed[key] for key in changed if hasattr(settings, key)})
+    run_replay({name: policy}, make_screen(conditions, value, ["a", "b"]), other, folder=tmp_path)
+    assert len(policy.calls) == other.rounds
+
+
+def test_more_seeds_use_those_that_are_there_and_a_nameless_policy_is_never_kept(tmp_path):
+    data, policy = screen(), Best()
+    settings = ReplaySettings("a", rounds=2, wells=10, start=10, seeds=(0, 1))
+    run_replay({"best": Best()}, data, settings, folder=tmp_path)
+    run_replay({"best": policy}, data, replace(settings, seeds=(0, 1, 2)), folder=tmp_path)
+    assert len(policy.calls) == 2
+    kept = sorted(tmp_path.iterdir())
+    for _ in range(2):
+        nameless = Best()
+        run_replay({"best": lambda *turn, chosen=nameless: chosen(*turn)}, data, settings, folder=tmp_path)
+        assert len(nameless.calls) == 4
+    assert sorted(tmp_path.iterdir()) == kept
+    kept[0].write_bytes(b"torn")
+    with pytest.raises(DataError, match=kept[0].name):
+        run_replay({"best": Best()}, data, replace(settings, seeds=(0, 1, 2)), folder=tmp_path)
 
 
 def test_hits_include_ties_at_the_edge():

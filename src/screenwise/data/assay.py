@@ -1,7 +1,9 @@
 """A user's table of measurements -> a screen; what was left out stays in a table with its reason."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -39,10 +41,17 @@ class Assay:
     """(m,) columns without another meaning, aligned with ``screen.targets.cells()``, and `replicates`."""
     notes: list[str] = field(default_factory=list)
     """What was guessed, converted or left out, in sentences."""
-    columns: Columns = field(default_factory=Columns)
+    source: str = ""
+    """File or dataset that it was read from."""
+    own: pd.DataFrame | None = None
+    """(m,) the table's own columns that name a condition, as they stand there, aligned with `cells`."""
 
 
-def read_assay(path: Path, columns: Columns | None = None, *, jobs: int = 1) -> Assay:
+Progress = Callable[[str, int, int], None]
+"""Called as ``progress(what, done, total)``."""
+
+
+def read_assay(path: Path, columns: Columns | None = None, *, jobs: int = 1, progress: Progress | None = None) -> Assay:
     r"""Read measurements from a wide or long table, a ChEMBL web export, a BindingDB table or an h5ad.
 
     Columns are found by the names people use where `columns` says nothing. Concentrations become p
@@ -59,6 +68,8 @@ def read_assay(path: Path, columns: Columns | None = None, *, jobs: int = 1) -> 
     jobs
         Processes for the standard form of many structures; a script that asks for more than 1 needs
         the usual ``if __name__ == "__main__"``.
+    progress
+        Called while structures are standardised.
 
     Examples
     --------
@@ -77,38 +88,51 @@ def read_assay(path: Path, columns: Columns | None = None, *, jobs: int = 1) -> 
     table = read_raw(path)
     layout = find_layout(table, columns, path)
     readings = gather(table.frame, layout)
-    conditions, reasons, blamed = _conditions(table, layout.factors, jobs)
+    clean = partial(standardise, jobs=jobs, progress=progress)
+    conditions, reasons, blamed = _conditions(table, layout.factors, clean)
     readings = readings.refuse(reasons[readings.row], blamed[readings.row])
     readings = to_common_units(readings, conditions, layout, path)
-    return _assemble(_Read(path, table, layout, columns), readings, conditions)
+    return _assemble(_Read(path, table, layout), readings, conditions)
 
 
-def read_conditions(path: Path, columns: Columns | None = None, *, jobs: int = 1) -> pd.DataFrame:
+def read_conditions(
+    path: Path, columns: Columns | None = None, *, jobs: int = 1, progress: Progress | None = None
+) -> pd.DataFrame:
     """Read conditions to predict or to choose from: every row of the table, in its order.
+
+    The parameters are those of `read_assay`.
 
     Returns
     -------
     The table's own columns, and: `condition_id` and factors (`smiles` in standard form, `gene`, ...;
-    empty where unreadable), `note` (why a row cannot be used; empty where fine). Where the table's own
-    column of structures is called `smiles`, its text is kept as `smiles_as_given`. ``attrs["own"]``
-    lists the table's columns that name the conditions, ``attrs["as_given"]`` which of them moved.
+    empty where unreadable), `note` (why a row cannot be used; empty where fine). Where one of the
+    table's own columns is called `smiles` or `note`, its text is kept as `smiles_as_given` and so on.
+    ``attrs["titles"]`` says of each of the table's own titles which column holds it now, and
+    ``attrs["own"]`` lists those titles that name the conditions.
     """
     path = Path(path)
     table = read_raw(path)
     factors, identifier = find_factors(table, columns or Columns(), path)
-    conditions, reasons, _ = _conditions(table, factors, jobs)
+    conditions, reasons, _ = _conditions(table, factors, partial(standardise, jobs=jobs, progress=progress))
     own = table.frame
-    kept = {name: own[name] for name in own.columns if name in factors or name == identifier}
+    kept = {name: own[name] for name in own.columns if name in factors or name in (identifier, table.index)}
     numbers = typed(own.drop(columns=list(kept)))
-    frame = pd.concat([numbers, pd.DataFrame(kept)], axis=1)[list(own.columns)]
-    frame = frame.drop(columns=[name for name in ("condition_id", "note") if name in frame.columns])
-    for name in ("smiles", "smiles_a", "smiles_b"):
-        if name in frame.columns:
-            frame = frame.rename(columns={name: f"{name}_as_given"})
+    frame = pd.concat([numbers, pd.DataFrame(kept)], axis=1)[list(own.columns)].drop(
+        columns="condition_id", errors="ignore"
+    )
+    moved = {name: f"{name}_as_given" for name in ("smiles", "smiles_a", "smiles_b", "note") if name in frame.columns}
+    titles = {str(name): moved.get(name, str(name)) for name in frame.columns}
+    frame = frame.rename(columns=moved)
     frame = frame.assign(**{name: conditions[name] for name in conditions.columns}, note=reasons)
-    frame.attrs["own"] = [name for name in own.columns if name in kept and name not in ("condition_id", "note")]
-    frame.attrs["as_given"] = {f"{name}_as_given": name for name in ("smiles", "smiles_a", "smiles_b") if name in own}
+    frame.attrs["titles"] = titles
+    frame.attrs["own"] = [name for name in _own_columns(table, factors, identifier).columns if name in titles]
     return frame
+
+
+def _own_columns(table: Table, factors: dict[str, str], identifier: str | None) -> pd.DataFrame:
+    """Return the columns by which the table itself names its rows."""
+    names = {*factors, identifier, table.index} - {"condition_id", "note"}
+    return table.frame[[name for name in table.frame.columns if name in names]]
 
 
 @dataclass(frozen=True)
@@ -116,10 +140,11 @@ class _Read:
     path: Path
     table: Table
     layout: Layout
-    columns: Columns
 
 
-def _conditions(table: Table, factors: dict[str, str], jobs: int) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+def _conditions(
+    table: Table, factors: dict[str, str], standard_forms: Callable[[list[str]], pd.DataFrame]
+) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     """Return the factors of each row with their condition_id, why a row has none, and the column to blame."""
     reasons = np.full(len(table.frame), "", dtype=object)
     blamed = np.full(len(table.frame), "", dtype=object)
@@ -127,7 +152,7 @@ def _conditions(table: Table, factors: dict[str, str], jobs: int) -> tuple[pd.Da
     for column, factor in factors.items():
         texts = table.frame[column]
         if factor.startswith("smiles"):
-            clean = standardise(texts.astype(object).where(texts.notna(), "").astype(str).tolist(), jobs=jobs)
+            clean = standard_forms(texts.astype(object).where(texts.notna(), "").astype(str).tolist())
             member = factor.removeprefix("smiles")
             # a pair's second place may be empty: one compound alone
             problem = clean["reason"].where((member in ("", "_a")) | (texts.astype(str).str.strip() != ""), "")
@@ -169,9 +194,11 @@ def _assemble(read: _Read, readings: Readings, conditions: pd.DataFrame) -> Assa
         merged, reading_of = merged[~refused].reset_index(drop=True), reading_of[~refused]
     if merged.empty:
         raise DataError(_nothing(read, rejected))
-    screen, cells = _screen(read, good.take(reading_of), merged, conditions, list(map(str, names)))
+    first = good.take(reading_of)
+    screen, cells = _screen(read, first, merged, conditions, list(map(str, names)))
+    own = _own_columns(read.table, read.layout.factors, read.layout.id).iloc[first.row].reset_index(drop=True)
     notes = [*read.table.notes, *_notes(read, screen, rejected, len(readings.row))]
-    return Assay(screen, rejected, cells, notes, read.columns)
+    return Assay(screen, rejected, cells, notes, str(read.path), own)
 
 
 def _first_readings(ids: np.ndarray, task: np.ndarray, merged: pd.DataFrame, tasks: int) -> np.ndarray:
@@ -298,9 +325,11 @@ def _spans_decades(screen: Screen, task: int) -> bool:
 def _read_anndata(path: Path, columns: Columns) -> Assay:
     from anndata import read_h5ad  # noqa: PLC0415
 
-    read_raw(path)
+    table = read_raw(path)
     screen = Screen.from_anndata(read_h5ad(path))
-    cells = pd.DataFrame(index=pd.RangeIndex(len(screen.targets.cells())))
+    row = screen.targets.cells().row
+    own = _own_columns(table, *find_factors(table, columns, path)).iloc[row].reset_index(drop=True)
+    cells = pd.DataFrame(index=pd.RangeIndex(len(row)))
     nothing = pd.DataFrame(columns=_REJECTED)
     note = f"Read as AnnData: {len(screen)} conditions, {len(screen.tasks)} tasks."
-    return Assay(screen, nothing, cells, [note], columns)
+    return Assay(screen, nothing, cells, [note], str(path), own)

@@ -1,7 +1,7 @@
 """Structures: one standard form per compound, or the reason why there is none."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from screenwise.processes import Workers
+
 MAX_LENGTH = 2_000
 """SMILES longer than this are refused: a sequence or a damaged cell, not a small molecule."""
-PARALLEL_FROM = 2_000
+PARALLEL_FROM = 5_000
 """Structures below this number are not worth starting processes for."""
 
 _CHARGED = re.compile(r"\[[^\]]*[+-]")
@@ -19,7 +21,9 @@ _SHOWN = 60
 _CHUNK = 500
 
 
-def standardise(smiles: Sequence[str], *, jobs: int = 1) -> pd.DataFrame:
+def standardise(
+    smiles: Sequence[str], *, jobs: int = 1, progress: Callable[[str, int, int], None] | None = None
+) -> pd.DataFrame:
     """Return the standard form of structures, one row per input, in order.
 
     Each structure is read by RDKit, metals are cut off, functional groups are written one way
@@ -32,7 +36,9 @@ def standardise(smiles: Sequence[str], *, jobs: int = 1) -> pd.DataFrame:
     smiles
         n structures; empty or missing entries are refused with a reason.
     jobs
-        Processes to use when there are many structures.
+        Processes to use when there are many structures; the result is the same.
+    progress
+        Called as ``progress("Standardising structures", done, total)``.
 
     Returns
     -------
@@ -52,7 +58,7 @@ def standardise(smiles: Sequence[str], *, jobs: int = 1) -> pd.DataFrame:
     ['SMILES cannot be read: ring 1 is never closed', 'SMILES is empty']
     """
     codes, distinct = pd.factorize(pd.Series(list(smiles), dtype=object).fillna("").astype(str).str.strip())
-    results = _standardise_many(list(distinct), jobs)
+    results = _standardise_many(list(distinct), jobs, progress)
     clean = np.array([result[0] for result in results] or [""], dtype=object)
     reason = np.array([result[1] for result in results] or [""], dtype=object)
     return pd.DataFrame({"smiles": clean[codes], "reason": reason[codes]})
@@ -88,20 +94,20 @@ def quiet_rdkit() -> Iterator[None]:
         del blocked
 
 
-def _standardise_many(smiles: list[str], jobs: int) -> list[tuple[str, str]]:
-    if jobs <= 1 or len(smiles) < PARALLEL_FROM:
-        with quiet_rdkit():
-            return [_standard_form(text) for text in smiles]
-    from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415
-    from multiprocessing import get_context  # noqa: PLC0415
+def _standardise_many(
+    smiles: list[str], jobs: int, progress: Callable[[str, int, int], None] | None
+) -> list[tuple[str, str]]:
+    def tell(chunks: int) -> None:
+        if progress is not None:
+            progress("Standardising structures", min(chunks * _CHUNK, len(smiles)), len(smiles))
 
-    # spawn: the caller may have threads running, which a fork would not survive
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        chunks = [smiles[start : start + _CHUNK] for start in range(0, len(smiles), _CHUNK)]
-        return [result for part in pool.map(_standardise_chunk, chunks) for result in part]
+    tell(0)
+    chunks = [smiles[start : start + _CHUNK] for start in range(0, len(smiles), _CHUNK)]
+    with Workers(_standardise_chunk, None, jobs if len(smiles) >= PARALLEL_FROM else 1) as workers:
+        return [result for part in workers.in_order(chunks, tell) for result in part]
 
 
-def _standardise_chunk(smiles: list[str]) -> list[tuple[str, str]]:
+def _standardise_chunk(_: None, smiles: list[str]) -> list[tuple[str, str]]:
     with quiet_rdkit():
         return [_standard_form(text) for text in smiles]
 

@@ -14,10 +14,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from screenwise.errors import ConfigError, DataError
-from screenwise.evaluate.processes import Runner
 from screenwise.evaluate.scoring import PredictedCells, measures, score_cells, task_kinds, with_domain
 from screenwise.evaluate.summary import Plan, summarise
-from screenwise.evaluate.trial import Contender, Trial, Work, check, is_random
+from screenwise.evaluate.trial import Contender, Trial, Work, check, is_random, run_trial
+from screenwise.processes import Workers, check_sendable
 from screenwise.run import atomic_path, write_json
 from screenwise.screen import Screen
 
@@ -145,7 +145,8 @@ def compare(  # noqa: PLR0913 - the promised signature: all but the first three 
         (m, ...) further columns of the measured cells; each true / false column becomes a slice that is
         scored on its own, such as `cliff` -> `rmse_cliff`.
     progress
-        Called as ``progress("Fitting models", done, total)``.
+        Called as ``progress("Fitting models", done, total)``; the total grows once by the further seeds of
+        each model that does not say whether it is random and turns out to be.
     folder
         Where finished fits are kept, so that the same call goes on where it was interrupted.
 
@@ -178,6 +179,9 @@ def compare(  # noqa: PLR0913 - the promised signature: all but the first three 
     contenders = {name: one if isinstance(one, Contender) else Contender(one) for name, one in models.items()}
     work = Work(screen, contenders, folds, None if folder is None else Path(folder))
     check(work)
+    if jobs > 1:
+        for name, contender in contenders.items():
+            check_sendable(contender.make, f"The function that makes {name!r}")
     slices = _slices(screen, cells)
     frames, once = _run_all(work, tuple(dict.fromkeys(seeds)), jobs, progress or _silent)
     order = {name: place for place, name in enumerate(n for one, c in contenders.items() for n in (one, *c.also))}
@@ -204,23 +208,28 @@ def _run_all(
     """Run every trial; return their predictions, and the names of the models that were fitted once."""
     places = {name: _places(work, contender) for name, contender in work.contenders.items()}
     said = {name: is_random(contender) for name, contender in work.contenders.items()}
-    first = [Trial(name, *place, seeds[0]) for name, own in places.items() for place in own]
     unsure = [name for name in said if said[name] is None and len(seeds) > 1]
-    probes = [Trial(name, *places[name][0], seeds[1]) for name in unsure]
-    surely = [Trial(n, *p, s) for n in said if said[n] for s in seeds[1:] for p in places[n]]
-    with Runner(work, jobs) as runner:
-        done: dict[Trial, pd.DataFrame] = {}
-        at_most = len(first) + len(surely) + sum(len(places[name]) for name in unsure) * (len(seeds) - 1)
-        for trial, frame in runner.run([*first, *probes, *surely]):
-            done[trial] = frame
-            progress("Fitting models", len(done), at_most)
-        same = [name for name in unsure if _same(done, name, places[name][0], seeds)]
-        rest = [Trial(n, *p, s) for n in unsure if n not in same for s in seeds[1:] for p in places[n]]
-        for trial, frame in runner.run([trial for trial in rest if trial not in done]):
-            done[trial] = frame
-            progress("Fitting models", len(done), at_most)
-    progress("Fitting models", at_most, at_most)
-    once = [name for name in said if said[name] is False or name in same]
+    # first what decides whether the seed changes a model, so that the number of fits is known soon
+    trials = [Trial(name, *places[name][0], seed) for name in unsure for seed in seeds[:2]]
+    trials += [Trial(name, *place, seeds[0]) for name, own in places.items() for place in own]
+    trials += [Trial(n, *p, s) for n in said if said[n] for s in seeds[1:] for p in places[n]]
+    planned, begun = list(dict.fromkeys(trials)), 0
+    done: dict[Trial, pd.DataFrame] = {}
+    found: dict[str, bool] = {}
+    progress("Fitting models", 0, len(planned))
+    with Workers(run_trial, work, jobs) as workers:
+        while begun < len(planned):
+            batch, begun = planned[begun:], len(planned)
+            for trial, frame in workers.as_done(batch):
+                done[trial] = frame
+                if trial.model in unsure and trial.model not in found:
+                    own = places[trial.model]
+                    found |= _changed(done, trial.model, own[0], seeds)
+                    if found.get(trial.model):
+                        further = [Trial(trial.model, *place, seed) for seed in seeds[1:] for place in own]
+                        planned += [one for one in further if one not in done]
+                progress("Fitting models", len(done), len(planned))
+    once = [name for name in said if said[name] is False or found.get(name) is False]
     kept = sorted(done, key=lambda trial: (seeds.index(trial.seed), trial.fold))
     return [done[trial] for trial in kept if trial.seed == seeds[0] or trial.model not in once], once
 
@@ -231,10 +240,15 @@ def _places(work: Work, contender: Contender) -> list[tuple[str, int]]:
     return [(split, fold) for split in chosen for fold in range(len(work.folds[split]))]
 
 
-def _same(done: dict[Trial, pd.DataFrame], name: str, place: tuple[str, int], seeds: tuple[int, ...]) -> bool:
-    """Whether two seeds gave the very same predictions."""
-    one, other = (done[Trial(name, *place, seed)][["mean", "std"]].to_numpy() for seed in seeds[:2])
-    return np.array_equal(one, other, equal_nan=True)
+def _changed(
+    done: dict[Trial, pd.DataFrame], name: str, place: tuple[str, int], seeds: tuple[int, ...]
+) -> dict[str, bool]:
+    """Return name -> whether two seeds gave other predictions; nothing as long as one of them is not done."""
+    pair = [done.get(Trial(name, *place, seed)) for seed in seeds[:2]]
+    if any(frame is None for frame in pair):
+        return {}
+    one, other = (frame[["mean", "std"]].to_numpy() for frame in pair if frame is not None)
+    return {name: not np.array_equal(one, other, equal_nan=True)}
 
 
 def _scores(comparison: Comparison, keys: list[str]) -> pd.DataFrame:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from screenwise.data.assay import Assay
 from screenwise.data.split import SPLITS, Fold, make_folds
 from screenwise.data.table import write_table
 from screenwise.errors import ConfigError
@@ -14,7 +15,7 @@ from screenwise.evaluate.compare import compare as run_comparison
 from screenwise.models import MODELS, make_model
 from screenwise.recipes.outcome import Outcome, Progress, silent
 from screenwise.recipes.settings import CompareSettings, Reading
-from screenwise.recipes.tables import Measured, measured
+from screenwise.recipes.tables import measured
 
 AUTO = ("auto", "forest")
 """What is compared when nobody names models: the default, and the forest that most people would try."""
@@ -28,7 +29,7 @@ def compare(
     The baselines (mean, nearest neighbours, ridge) are always among the models. An interrupted
     comparison goes on where it was.
     """
-    data = measured(table, reading)
+    data = measured(table, reading, progress=progress)
     names = _models(settings)
     folds, notes = _splits(settings, data)
     found = run_comparison(
@@ -84,7 +85,7 @@ def _models(settings: CompareSettings) -> list[str]:
     return list(dict.fromkeys([*asked, *BASELINES]))
 
 
-def _splits(settings: CompareSettings, data: Measured) -> tuple[dict[str, list[Fold]], list[str]]:
+def _splits(settings: CompareSettings, data: Assay) -> tuple[dict[str, list[Fold]], list[str]]:
     asked = [name.strip() for name in settings.splits.split(",") if name.strip()]
     notes = []
     if settings.splits == CompareSettings().splits and "smiles" not in data.screen.conditions.columns:
@@ -97,7 +98,7 @@ def _splits(settings: CompareSettings, data: Measured) -> tuple[dict[str, list[F
     return folds, notes
 
 
-def _facts(data: Measured, found: Comparison) -> dict[str, Any]:
+def _facts(data: Assay, found: Comparison) -> dict[str, Any]:
     screen = data.screen
     return {
         "read": f"{len(screen)} conditions, {len(screen.tasks)} tasks, {len(screen.targets.cells())} values",

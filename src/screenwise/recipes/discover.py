@@ -8,14 +8,16 @@ from screenwise.campaign.policy import Objective, Request, policy_for, propose_f
 from screenwise.design.plate import PlateRules, layout, write_plate
 from screenwise.errors import ConfigError
 from screenwise.recipes.learn import conditions_for, open_run, own_columns, run_tasks
-from screenwise.recipes.outcome import Outcome
+from screenwise.recipes.outcome import Outcome, Progress, silent
 from screenwise.recipes.settings import Ask, Reading
 
 SHOWN = 8
 """Chosen candidates that the terminal shows."""
 
 
-def propose(run: Path, pool: str, out: Path, ask: Ask = Ask(), reading: Reading = Reading()) -> Outcome:
+def propose(
+    run: Path, pool: str, out: Path, ask: Ask = Ask(), reading: Reading = Reading(), *, progress: Progress = silent
+) -> Outcome:
     """Choose wells from a pool with a fitted run, leave out what it was fitted on, and write the plate map."""
     if ask.wells < 1:
         message = f"--wells is {ask.wells}; it must be at least 1."
@@ -25,7 +27,7 @@ def propose(run: Path, pool: str, out: Path, ask: Ask = Ask(), reading: Reading 
     if objective.task not in tasks:
         message = f"The run knows no task {objective.task!r}; it knows {', '.join(tasks)}."
         raise ConfigError(message)
-    conditions = conditions_for(run, pool, reading)
+    conditions = conditions_for(run, pool, reading, progress=progress)
     usable = (conditions["note"].astype(str) == "") & ~conditions["condition_id"].duplicated()
     open_pool = conditions[usable].reset_index(drop=True)
     known = pd.read_parquet(run / "training.parquet")["condition_id"]

@@ -11,16 +11,19 @@ import numpy as np
 import pandas as pd
 
 from screenwise.config import from_mapping, to_mapping
+from screenwise.data.assay import Assay
 from screenwise.data.columns import Columns
 from screenwise.data.split import Fold, make_folds
 from screenwise.data.table import read_table, write_table
 from screenwise.errors import DataError, ModelError
 from screenwise.evaluate.compare import score_cells
 from screenwise.models import load_model, make_model, model_class, save_model
+from screenwise.processes import usual_jobs
 from screenwise.recipes.outcome import Outcome, Progress, silent
 from screenwise.recipes.predictions import long_table, predict_chunks, wide_table
 from screenwise.recipes.settings import FitSettings, Reading
-from screenwise.recipes.tables import Measured, candidates, measured, with_features, without_features
+from screenwise.recipes.tables import candidates, measured, with_features, without_features
+from screenwise.represent.fingerprint_store import computing
 from screenwise.run import Run, read_json, write_json
 from screenwise.screen import Screen
 
@@ -39,7 +42,7 @@ def fit(
         The table cannot be read, or `out` holds another run.
     """
     config = _model_config(settings)
-    data = measured(table, reading)
+    data = measured(table, reading, progress=progress)
     described = {
         "settings": to_mapping(settings),
         "columns": to_mapping(reading.columns),
@@ -52,7 +55,8 @@ def fit(
     train = data.screen if fold is None else data.screen.where(fold.train)
     run = Run(out, progress)
     write_json(out / "config.json", described | {"source": data.source, "environment": environment()})
-    model = make_model(settings.model, config).fit(train, run=run, seed=settings.seed)
+    with computing(jobs=usual_jobs(), progress=progress):
+        model = make_model(settings.model, config).fit(train, run=run, seed=settings.seed)
     _write_inputs(out, data, train, reading)
     scores = _held_out(model, data.screen, fold, settings.seed) if fold is not None else []
     save_model(model, settings.model, run.model_folder)
@@ -70,7 +74,7 @@ def predict(
 ) -> Outcome:
     """Predict every row of a table, in its order, and write the table of predictions."""
     model, tasks = open_run(run), run_tasks(run)
-    conditions = conditions_for(run, table, reading)
+    conditions = conditions_for(run, table, reading, progress=progress)
     own = own_columns(conditions)
     shape = wide_table if wide else long_table
     parts = [
@@ -91,7 +95,7 @@ def predict(
 def evaluate(run: Path, table: str, out: Path, reading: Reading = Reading(), *, progress: Progress = silent) -> Outcome:
     """Score a run on measured rows that it has not seen; rows it has seen are left out and counted."""
     model, tasks = open_run(run), run_tasks(run)
-    data = measured(table, replace(reading, columns=_columns_of(run, table, reading.columns)))
+    data = measured(table, replace(reading, columns=_columns_of(run, table, reading.columns)), progress=progress)
     screen = Screen(_with_run_features(run, data.screen.conditions), data.screen.tasks, data.screen.targets)
     known = [name for name in screen.task_names if name in tasks]
     if not known:
@@ -143,10 +147,10 @@ def run_tasks(run: Path) -> list[str]:
     return [str(name) for name in pd.read_parquet(run / "tasks.parquet")["name"]]
 
 
-def conditions_for(run: Path, table: str, reading: Reading) -> pd.DataFrame:
+def conditions_for(run: Path, table: str, reading: Reading, *, progress: Progress = silent) -> pd.DataFrame:
     """Read conditions for a fitted run: its columns and features unless the user names others."""
     columns = _columns_of(run, table, reading.columns)
-    return _with_run_features(run, candidates(table, replace(reading, columns=columns)))
+    return _with_run_features(run, candidates(table, replace(reading, columns=columns), progress=progress))
 
 
 def _columns_of(run: Path, table: str, given: Columns) -> Columns:
@@ -233,7 +237,7 @@ def _finished(out: Path, described: dict[str, Any]) -> bool:
     return (out / "done.json").exists()
 
 
-def _fold(settings: FitSettings, data: Measured) -> Fold | None:
+def _fold(settings: FitSettings, data: Assay) -> Fold | None:
     if settings.split == "none":
         return None
     return make_folds(settings.split, data.screen, seed=settings.seed, cells=data.cells)[0]
@@ -252,7 +256,7 @@ def _held_out(model: Any, screen: Screen, fold: Fold, seed: int) -> list[dict[st
     return rows
 
 
-def _write_inputs(out: Path, data: Measured, train: Screen, reading: Reading) -> None:
+def _write_inputs(out: Path, data: Assay, train: Screen, reading: Reading) -> None:
     learnt = np.unique(train.targets.cells().row)
     frames = {
         "tasks.parquet": data.screen.tasks,
@@ -270,7 +274,7 @@ def _reason(model: Any) -> str:
     return str(getattr(model, "reason_", ""))
 
 
-def _fit_facts(data: Measured, train: Screen, settings: FitSettings, reason: str) -> dict[str, Any]:
+def _fit_facts(data: Assay, train: Screen, settings: FitSettings, reason: str) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "conditions": len(data.screen),
         "tasks": len(data.screen.tasks),
@@ -286,7 +290,7 @@ def _fit_facts(data: Measured, train: Screen, settings: FitSettings, reason: str
     return facts
 
 
-def _fit_files(out: Path, data: Measured) -> dict[str, str]:
+def _fit_files(out: Path, data: Assay) -> dict[str, str]:
     files = {"run": str(out), "card": str(out / "card.md")}
     return files | ({"rows left out, with reasons": str(out / "rejected.csv")} if len(data.rejected) else {})
 

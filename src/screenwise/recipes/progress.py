@@ -2,6 +2,7 @@
 
 import json
 import sys
+import threading
 import time
 from typing import Any
 
@@ -19,9 +20,77 @@ _FEW = 5
 def bars() -> Progress:
     """Return a progress callback: a bar per kind of work on a terminal, else a line now and then.
 
-    Nothing shows before two seconds have passed.
+    Nothing shows before two seconds have passed; then it shows, also where the first step takes minutes.
     """
     return _Bars() if sys.stderr.isatty() else _Lines()
+
+
+def close_bars() -> None:
+    """Take what is shown off the screen, as where the work was interrupted, and give the cursor back."""
+    for each in list(_SHOWN):
+        each.close()
+
+
+class _Bars:
+    """One rich bar per kind of work; it goes when the work is done."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.stand: dict[str, tuple[int, int]] = {}
+        self.timers: dict[str, threading.Timer] = {}
+        self.tasks: dict[str, Any] = {}
+        self.display: Any = None
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        with self.lock:
+            if done >= total:
+                self._end(what)
+                return
+            self.stand[what] = (done, total)
+            if what in self.tasks:
+                self.display.update(self.tasks[what], completed=done, total=total)
+            elif what not in self.timers:
+                self.timers[what] = threading.Timer(PATIENCE_SECONDS, self._begin, [what])
+                self.timers[what].daemon = True
+                self.timers[what].start()
+
+    def close(self) -> None:
+        with self.lock:
+            for what in [*self.timers, *self.tasks]:
+                self._end(what)
+
+    def _begin(self, what: str) -> None:
+        with self.lock:
+            if self.timers.pop(what, None) is not None:
+                done, total = self.stand[what]
+                self.tasks[what] = self._open().add_task(what, completed=done, total=total)
+
+    def _end(self, what: str) -> None:
+        timer = self.timers.pop(what, None)
+        if timer is not None:
+            timer.cancel()
+        if what in self.tasks:
+            self.display.remove_task(self.tasks.pop(what))
+            if not self.tasks:
+                self.display.stop()
+                self.display = None
+                _SHOWN.discard(self)
+
+    def _open(self) -> Any:
+        from rich import progress as rich  # noqa: PLC0415
+        from rich.console import Console  # noqa: PLC0415
+
+        if self.display is None:
+            columns = (rich.TextColumn("{task.description}"), rich.BarColumn(), rich.MofNCompleteColumn())
+            times = (rich.TimeElapsedColumn(), rich.TimeRemainingColumn())
+            self.display = rich.Progress(*columns, *times, console=Console(stderr=True), transient=True)
+            self.display.start()
+            _SHOWN.add(self)
+        return self.display
+
+
+_SHOWN: set[_Bars] = set()
+"""What is on the screen now."""
 
 
 class _Lines:
@@ -37,39 +106,6 @@ class _Lines:
             self.said[what] = now
             sys.stderr.write(f"{what}: {done} of {total}\n")
             sys.stderr.flush()
-
-
-class _Bars:
-    """One rich bar per kind of work; it goes when the work is done."""
-
-    def __init__(self) -> None:
-        self.began: dict[str, float] = {}
-        self.tasks: dict[str, Any] = {}
-        self.display: Any = None
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        began = self.began.setdefault(what, time.monotonic())
-        if what not in self.tasks:
-            if done >= total or time.monotonic() - began < PATIENCE_SECONDS:
-                return
-            self.tasks[what] = self._open().add_task(what, total=total)
-        self.display.update(self.tasks[what], completed=done, total=total)
-        if done >= total:
-            self.display.remove_task(self.tasks.pop(what))
-            self.began.pop(what)
-        if not self.tasks:
-            self.display.stop()
-            self.display = None
-
-    def _open(self) -> Any:
-        from rich.console import Console  # noqa: PLC0415
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
-
-        if self.display is None:
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            self.display = Progress(*columns, console=Console(stderr=True), transient=True)
-            self.display.start()
-        return self.display
 
 
 def show(outcome: Outcome, *, as_json: bool) -> None:

@@ -101,3 +101,5 @@ class SimulateSettings:
     """Share of the pool, best first, that counts as hits."""
     jobs: int = 1
     """Processes to use."""
+    resume: bool = True
+    """Go on from the replays that an earlier call with the same settings and data finished in the folder."""

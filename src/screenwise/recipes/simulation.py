@@ -1,19 +1,21 @@
 """Replay a measured screen with several policies, from the same random starts."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from screenwise.campaign.policy import POLICIES, Objective, SimulatedPolicy
+from screenwise.data.assay import Assay
 from screenwise.data.datasets import DATASETS
 from screenwise.data.replicate import one_row_per_condition
 from screenwise.data.table import write_table
-from screenwise.errors import ConfigError
+from screenwise.errors import ConfigError, DataError
 from screenwise.recipes.outcome import Outcome, Progress, silent
 from screenwise.recipes.reporting import replay_sections
 from screenwise.recipes.settings import Reading, SimulateSettings
-from screenwise.recipes.tables import Measured, measured
+from screenwise.recipes.tables import measured
 from screenwise.report.curves import replay_curves
 from screenwise.report.html import write_report
 from screenwise.report.ink import write_figure
@@ -30,8 +32,11 @@ NATURAL = {"ifng": "absolute", "tau": "absolute", "nk": "absolute", "horlbeck": 
 def simulate(
     pool: str, out: Path, settings: SimulateSettings, reading: Reading = Reading(), *, progress: Progress = silent
 ) -> Outcome:
-    """Replay a measured screen: a file, or a dataset by its name."""
-    data = measured(pool, reading)
+    """Replay a measured screen: a file, or a dataset by its name.
+
+    Finished replays are kept in ``replays`` in `out`: after an interruption the same call goes on.
+    """
+    data = measured(pool, reading, progress=progress)
     settings = replace(settings, objective=settings.objective or _objective(pool, data))
     curves = simulate_screen(data.screen, settings, out, progress=progress)
     write_report(out / "report.html", f"Replay of {Path(pool).name}", replay_sections(out))
@@ -46,6 +51,12 @@ def simulate_screen(
     screen: Screen, settings: SimulateSettings, out: Path, *, progress: Progress = silent
 ) -> pd.DataFrame:
     """Run the policies, random and greedy among them; write ``curves.csv`` and ``curves.svg``."""
+    if out.is_file():
+        message = f"{out} is a file; --out wants a folder."
+        raise DataError(message)
+    if settings.jobs < 1:
+        message = f"--jobs is {settings.jobs}; it must be at least 1."
+        raise ConfigError(message)
     objective = Objective.parse(settings.objective or "")
     replay = ReplaySettings(
         task=objective.task,
@@ -57,7 +68,12 @@ def simulate_screen(
         seeds=tuple(range(settings.seeds)),
     )
     policies = {name: SimulatedPolicy(POLICIES[name], objective) for name in _policies(settings)}
-    curves = run_replay(policies, one_row_per_condition(screen), replay, jobs=settings.jobs, progress=progress)
+    kept = out / "replays"
+    if not settings.resume and kept.is_dir():
+        shutil.rmtree(kept)
+    curves = run_replay(
+        policies, one_row_per_condition(screen), replay, jobs=settings.jobs, progress=progress, folder=kept
+    )
     write_table(curves, out / "curves.csv")
     write_figure(out / "curves.svg", replay_curves(curves))
     write_json(out / "replay.json", {"objective": str(objective), "hits": settings.hits, "start": settings.start})
@@ -73,7 +89,7 @@ def _policies(settings: SimulateSettings) -> list[str]:
     return list(dict.fromkeys([*asked, *ALWAYS]))
 
 
-def _objective(pool: str, data: Measured) -> str:
+def _objective(pool: str, data: Assay) -> str:
     names = data.screen.task_names
     if len(names) > 1:
         message = f"{pool} has {len(names)} tasks; say which with --objective, such as maximize:{names[0]}."

@@ -1,40 +1,28 @@
 """From a file's name or a dataset's name to a screen or a pool, with features joined."""
 
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
-from screenwise.data.assay import read_assay, read_conditions, read_table
+from screenwise.data.assay import Assay, read_assay, read_conditions, read_table
 from screenwise.data.datasets import DATASETS, load_dataset
 from screenwise.errors import DataError
+from screenwise.processes import usual_jobs
+from screenwise.recipes.outcome import Progress, silent
 from screenwise.recipes.settings import Reading
 from screenwise.represent.features import FEATURE, SETS, join_features
 from screenwise.screen import Screen
 
 
-@dataclass(frozen=True)
-class Measured:
-    """A screen as read, with what was left out and why."""
-
-    screen: Screen
-    cells: pd.DataFrame
-    """Further columns of the measured cells, in the order of ``screen.targets.cells()``."""
-    rejected: pd.DataFrame
-    """row, column, value, reason."""
-    notes: list[str] = field(default_factory=list)
-    source: str = ""
-
-
-def measured(table: str, reading: Reading) -> Measured:
+def measured(table: str, reading: Reading, *, progress: Progress = silent) -> Assay:
     """Read measurements from a file, or a dataset by its name."""
     if table in DATASETS and not Path(table).exists():
         dataset = load_dataset(table)
         nothing = pd.DataFrame(columns=["row", "column", "value", "reason"])
-        read = Measured(dataset.screen, dataset.cells, nothing, [], f"dataset {table}")
+        read = Assay(dataset.screen, nothing, dataset.cells, source=f"dataset {table}")
     else:
-        assay = read_assay(Path(table), reading.columns)
-        read = Measured(assay.screen, assay.cells, assay.rejected, list(assay.notes), table)
+        read = read_assay(Path(table), reading.columns, jobs=usual_jobs(), progress=progress)
     if len(read.screen) < 2:  # noqa: PLR2004
         message = f"{table} has measurements of {len(read.screen)} condition; nothing can be learnt from fewer than 2."
         raise DataError(message)
@@ -42,15 +30,15 @@ def measured(table: str, reading: Reading) -> Measured:
         return read
     conditions, notes = _known_features(read.screen.conditions, reading.features)
     screen = Screen(conditions, read.screen.tasks, read.screen.targets)
-    return Measured(screen, read.cells, read.rejected, [*read.notes, *notes], read.source)
+    return replace(read, screen=screen, notes=[*read.notes, *notes])
 
 
-def candidates(pool: str, reading: Reading) -> pd.DataFrame:
+def candidates(pool: str, reading: Reading, *, progress: Progress = silent) -> pd.DataFrame:
     """Read conditions to predict or to choose from: every row of the file, in its order."""
     if pool in DATASETS and not Path(pool).exists():
         conditions = load_dataset(pool).screen.conditions.assign(note="")
     else:
-        conditions = read_conditions(Path(pool), reading.columns)
+        conditions = read_conditions(Path(pool), reading.columns, jobs=usual_jobs(), progress=progress)
     return conditions if reading.features is None else _known_features(conditions, reading.features)[0]
 
 

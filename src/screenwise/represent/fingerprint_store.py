@@ -1,7 +1,9 @@
 """Fingerprints computed once per process: unfolded counts by kind and SMILES, in bounded memory."""
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache
 from threading import RLock
@@ -12,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from screenwise.data.chemistry import quiet_rdkit
+from screenwise.processes import Workers
 
 STORE_BYTES = 2**30
 """Beyond this the store starts afresh; what a call returns does not depend on it."""
@@ -103,7 +106,7 @@ def fetch(settings: Settings, smiles: pd.Series, family: Sequence[Settings] = ()
     family
         Kinds to compute in the same pass, because they will be asked for next.
     jobs
-        Processes.
+        Processes; more where the call is inside `computing`.
     """
     codes, distinct = pd.factorize(smiles)
     texts = [str(text) for text in distinct]
@@ -114,11 +117,57 @@ def fetch(settings: Settings, smiles: pd.Series, family: Sequence[Settings] = ()
             table = _table(settings)
             missing = list(dict.fromkeys(text for text in block if text not in table.place))
             if missing:
-                _fill(settings, missing, family, jobs)
+                _fill(settings, missing, family, _Call(jobs, first + len(block) - len(missing), len(texts)))
             parts.append(table.take(np.fromiter((table.place[text] for text in block), np.int64, len(block))))
             if sum(each.nbytes for each in _TABLES.values()) > STORE_BYTES:
                 _TABLES.clear()
     return _scatter(_joined(parts), codes)
+
+
+@contextmanager
+def computing(*, jobs: int = 1, progress: Callable[[str, int, int], None] | None = None) -> Iterator[None]:
+    """Say how fingerprints are computed inside the block, whichever model asks for them.
+
+    What is computed does not depend on it.
+
+    Parameters
+    ----------
+    jobs
+        Processes for thousands of new compounds.
+    progress
+        Called as ``progress("Computing fingerprints", done, total)``.
+
+    Examples
+    --------
+    >>> told = []
+    >>> with computing(progress=lambda *what: told.append(what)):
+    ...     rows = fetch(Settings("morgan", 1, 30, 4, chiral=False), pd.Series(["CCCCBr"]))
+    >>> told[-1]
+    ('Computing fingerprints', 1, 1)
+    """
+    before = _HOW.set((jobs, progress))
+    try:
+        yield
+    finally:
+        _HOW.reset(before)
+
+
+_HOW: ContextVar[tuple[int, Callable[[str, int, int], None] | None]] = ContextVar("_HOW", default=(1, None))
+"""What `computing` says."""
+
+
+@dataclass(frozen=True)
+class _Call:
+    """One call of `fetch`: its processes, and where it stands when compounds are computed."""
+
+    jobs: int
+    done: int
+    total: int
+
+    def tell(self, compounds: int) -> None:
+        progress = _HOW.get()[1]
+        if progress is not None:
+            progress("Computing fingerprints", self.done + compounds, self.total)
 
 
 def forget() -> None:
@@ -131,28 +180,19 @@ def _table(settings: Settings) -> _Table:
     return _TABLES.setdefault(settings, _Table())
 
 
-def _fill(settings: Settings, missing: list[str], family: Sequence[Settings], jobs: int) -> None:
+def _fill(settings: Settings, missing: list[str], family: Sequence[Settings], call: _Call) -> None:
     kinds = [settings]
     for other in family:
         if other not in kinds and not any(text in _table(other).place for text in missing):
             kinds.append(other)
-    for smiles, results in _computed(tuple(kinds), missing, jobs):
-        for kind, (ids, counts, length) in zip(kinds, results, strict=True):
-            _table(kind).add(smiles, ids, counts, length)
-
-
-def _computed(kinds: tuple[Settings, ...], smiles: list[str], jobs: int) -> Iterator[tuple[list[str], list[Any]]]:
-    chunks = [smiles[first : first + _CHUNK] for first in range(0, len(smiles), _CHUNK)]
-    if jobs <= 1 or len(smiles) < PARALLEL_FROM:
-        for chunk in chunks:
-            yield chunk, _compute(kinds, chunk)
-        return
-    from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415
-    from multiprocessing import get_context  # noqa: PLC0415
-
-    # spawn: the caller may have threads running, which a fork would not survive
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        yield from zip(chunks, pool.map(_compute, [kinds] * len(chunks), chunks), strict=True)
+    call.tell(0)
+    chunks = [missing[first : first + _CHUNK] for first in range(0, len(missing), _CHUNK)]
+    jobs = max(call.jobs, _HOW.get()[0]) if len(missing) >= PARALLEL_FROM else 1
+    with Workers(_compute, tuple(kinds), jobs) as workers:
+        results = workers.in_order(chunks, lambda done: call.tell(min(done * _CHUNK, len(missing))))
+        for chunk, result in zip(chunks, results, strict=True):
+            for kind, (ids, counts, length) in zip(kinds, result, strict=True):
+                _table(kind).add(chunk, ids, counts, length)
 
 
 def _compute(

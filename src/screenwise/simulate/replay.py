@@ -1,11 +1,10 @@
 """A measured screen that answers one round at a time, and policies run against it."""
 
-import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from multiprocessing import active_children, get_context
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,7 +14,9 @@ from scipy.stats import t as student
 
 from screenwise.design.acquisition import pick_top, tie_keys
 from screenwise.errors import ConfigError, DataError, DesignError
+from screenwise.processes import Workers, check_sendable
 from screenwise.rng import derive_seed, stream
+from screenwise.run import atomic_path
 from screenwise.screen import Screen
 
 CURVE_COLUMNS = ["policy", "seed", "round", "measured", "hits", "hit_fraction", "best"]
@@ -143,6 +144,7 @@ def run_replay(
     *,
     jobs: int = 1,
     progress: Callable[[str, int, int], None] | None = None,
+    folder: Path | None = None,
 ) -> pd.DataFrame:
     """Run policies on a measured screen, each from the same random starts.
 
@@ -157,7 +159,11 @@ def run_replay(
     jobs
         Processes; with more than one, policies and the utility must be picklable.
     progress
-        Called as ``progress(what, done, total)``, one step per policy and seed.
+        Called as ``progress("Replays", done, total)``, one step per policy and seed.
+    folder
+        Where each finished policy and seed is kept under a digest of the screen, the settings, the
+        policy and the version, so that the same call goes on where it was interrupted. A policy whose
+        `repr` does not tell its settings (a lambda, a closure) is run again each time.
 
     Returns
     -------
@@ -176,15 +182,20 @@ def run_replay(
     [20, 30, 40]
     """
     pool = _pool_of(screen, settings)
+    kept = None if folder is None else (Path(folder), _data_digest(pool, settings))
+    game = _Game(dict(policies), pool, settings, kept)
     units = [(name, seed) for name in policies for seed in settings.seeds]
-    found: dict[tuple[str, int], list[tuple[Any, ...]]] = {}
-    with _workers(min(jobs, len(units)), (dict(policies), pool, settings)) as run:
-        for unit, lines in zip(units, run(_run_unit, units), strict=True):
-            found[unit] = lines
-            if progress is not None:
-                progress(f"replay of {unit[0]}", len(found), len(units))
-    curves = [(*unit, *line) for unit in units for line in found[unit]]
-    return pd.DataFrame(curves, columns=CURVE_COLUMNS)
+    if jobs > 1:
+        for name, policy in policies.items():
+            check_sendable((policy, settings), f"The policy {name!r}")
+    tell = progress or _silent
+    tell("Replays", 0, len(units))
+    with Workers(_run_unit, game, min(jobs, len(units))) as workers:
+        found = list(workers.in_order(units, lambda done: tell("Replays", done, len(units))))
+    return pd.concat(found, ignore_index=True)
+
+
+def _silent(what: str, done: int, total: int) -> None: ...
 
 
 def _pool_of(screen: Screen, settings: ReplaySettings) -> Screen:
@@ -203,48 +214,59 @@ def _pool_of(screen: Screen, settings: ReplaySettings) -> Screen:
     return pool
 
 
-_shared: dict[str, tuple[dict[str, Proposer], Screen, ReplaySettings]] = {}
-"""What the units of a replay have in common, once per process."""
+@dataclass(frozen=True)
+class _Game:
+    """What the units of a replay have in common."""
+
+    policies: dict[str, Proposer]
+    pool: Screen
+    settings: ReplaySettings
+    kept: tuple[Path, str] | None
+    """Folder of finished units, and the digest of the screen; None = nothing is kept."""
 
 
-@contextmanager
-def _workers(jobs: int, shared: tuple[dict[str, Proposer], Screen, ReplaySettings]) -> Iterator[Callable[..., Any]]:
-    """Give a `map` that runs here or, with several jobs, in fresh processes."""
-    if jobs <= 1:
-        _share(shared)
+def _run_unit(game: _Game, unit: tuple[str, int]) -> pd.DataFrame:
+    """Return the curve of one policy and seed, from the folder if it is finished."""
+    path = _path(game, unit)
+    if path is None:
+        return _curve(game, unit)
+    if path.exists():
         try:
-            yield map
-        finally:
-            _shared.clear()
-        return
-    # spawned, not forked: a fork copies locks that numerical threads may hold
-    context = get_context("spawn")
-    before = set(active_children())
-    pool = ProcessPoolExecutor(jobs, context, initializer=_begin_process, initargs=(shared,))
-    try:
-        yield pool.map
-    except BaseException:
-        for child in set(active_children()) - before:
-            child.terminate()
-        raise
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+            return pd.read_parquet(path)
+        except (OSError, ValueError) as error:
+            message = f"{path} cannot be read ({error}); delete it to run {unit[0]}, seed {unit[1]}, again."
+            raise DataError(message) from error
+    curve = _curve(game, unit)
+    with atomic_path(path) as draft:
+        curve.to_parquet(draft, index=False)
+    return curve
 
 
-def _begin_process(shared: tuple[dict[str, Proposer], Screen, ReplaySettings]) -> None:
-    """Leave Ctrl-C to the process that started this one."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _share(shared)
+def _path(game: _Game, unit: tuple[str, int]) -> Path | None:
+    """Name a unit's file by all that its curve depends on; None where it cannot or need not be kept."""
+    settings = game.settings
+    numbers = (settings.rounds, settings.wells, settings.start, settings.hits)
+    told = f"{game.policies[unit[0]]!r}\x1f{unit}\x1f{numbers}\x1f{version('screenwise')}"
+    if game.kept is None or " at 0x" in told:  # the address of a function says nothing of what it does
+        return None
+    folder, data = game.kept
+    return folder / f"{hashlib.blake2b(f'{told}{data}'.encode(), digest_size=12).hexdigest()}.parquet"
 
 
-def _share(shared: tuple[dict[str, Proposer], Screen, ReplaySettings]) -> None:
-    _shared["replay"] = shared
+def _data_digest(pool: Screen, settings: ReplaySettings) -> str:
+    """Return a digest of conditions, values and what they are worth."""
+    words = hashlib.blake2b(f"{settings.task}\x1f{list(pool.conditions.columns)}".encode(), digest_size=12)
+    hashed = pd.util.hash_pandas_object(pool.conditions, index=False).to_numpy()
+    cells, utility = pool.targets.cells(), settings.utility(pool.targets.dense()[:, 0])
+    for array in (hashed, cells.value, cells.relation, np.asarray(utility, np.float64)):
+        words.update(np.ascontiguousarray(array).tobytes())
+    return words.hexdigest()
 
 
-def _run_unit(unit: tuple[str, int]) -> list[tuple[Any, ...]]:
-    """Return (round, measured, hits, hit_fraction, best) after every round of one policy and seed."""
-    policies, pool, settings = _shared["replay"]
-    proposer, seed = policies[unit[0]], unit[1]
+def _curve(game: _Game, unit: tuple[str, int]) -> pd.DataFrame:
+    """Return a row after every round of one policy and seed."""
+    pool, settings = game.pool, game.settings
+    proposer, seed = game.policies[unit[0]], unit[1]
     value = pool.targets.dense()[:, 0]
     utility = np.asarray(settings.utility(value), np.float64)
     hit = mark_hits(utility, settings.hits)
@@ -261,8 +283,8 @@ def _run_unit(unit: tuple[str, int]) -> list[tuple[Any, ...]]:
         known[chosen] = True
         best = np.flatnonzero(known)[np.argmax(utility[known])]
         count = int(hit[known].sum())
-        lines.append((number, int(known.sum()), count, count / int(hit.sum()), float(value[best])))
-    return lines
+        lines.append((*unit, number, int(known.sum()), count, count / int(hit.sum()), float(value[best])))
+    return pd.DataFrame(lines, columns=CURVE_COLUMNS)
 
 
 def _check_choice(chosen: NDArray[np.int64], known: NDArray[np.bool_]) -> None:
