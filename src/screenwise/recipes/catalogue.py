@@ -56,13 +56,14 @@ def _all() -> Outcome:
 
 def _pools() -> Outcome:
     table = [
-        {"name": name, "kind": one.kind, "size": one.size}
-        | _replay(one.pool)
-        | {"here": _where(one), "licence": one.licence, "source": one.source}
+        {"name": name} | _replay(one.pool) | {"here": _where(one)}
         for name, one in POOLS.items()
         if one.pool is not None
     ]
-    notes = ["screenwise simulate --pool NAME replays a pool; the budget is the random start + rounds x wells."]
+    notes = [
+        "screenwise simulate --pool NAME replays a pool; the budget is the random start + rounds x wells.",
+        "screenwise datasets NAME shows the size, licence and source.",
+    ]
     return Outcome(table=table, notes=notes)
 
 
