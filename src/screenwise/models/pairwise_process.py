@@ -6,6 +6,7 @@ one covariance ``v (sum_k w_k K_k + n I)`` over all axes.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,7 +97,7 @@ def band_columns(total: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     edges = [0, *(edge for edge in BANDS if edge < total.shape[1]), total.shape[1]]
     out = np.zeros((len(edges) - 1, *total.shape))
-    for layer, (start, stop) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for layer, (start, stop) in enumerate(pairwise(edges)):
         out[layer, :, start:stop] = total[:, start:stop]
     return out
 
