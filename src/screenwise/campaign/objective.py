@@ -30,7 +30,7 @@ class Objective:
     def __post_init__(self) -> None:
         if self.direction not in DIRECTIONS or not self.task:
             message = (
-                f"The objective {self.direction}:{self.task} is none; write one of "
+                f"The objective '{self.direction}:{self.task}' is none; write one of "
                 f"{', '.join(f'{one}:TASK' for one in DIRECTIONS)}, with the name of a task."
             )
             raise ConfigError(message)
@@ -38,7 +38,14 @@ class Objective:
     @classmethod
     def parse(cls, text: str) -> "Objective":
         """Read ``maximize:TASK``, ``minimize:TASK`` or ``absolute:TASK``."""
-        direction, _, task = str(text).partition(":")
+        direction, colon, task = str(text).partition(":")
+        if not colon and text.strip() and text.strip().lower() not in DIRECTIONS:
+            name = text.strip()
+            message = (
+                f"The objective {name!r} does not say what is wanted of {name}; write "
+                f"{', '.join(f'{one}:{name}' for one in DIRECTIONS[:-1])} or {DIRECTIONS[-1]}:{name}."
+            )
+            raise ConfigError(message)
         return cls(direction.strip().lower(), task.strip())
 
     def __str__(self) -> str:

@@ -33,7 +33,7 @@ _TITLES = {
     "id": (
         "id", "compound id", "molecule chembl id", "chembl id", "compound", "compound name", "molecule name", "name",
         "mol id", "molecule id", "cmpd id", "sample id", "ligand id", "drug id", "drug", "bindingdb monomerid",
-        "bindingdb ligand name", "entity", "condition id",
+        "bindingdb ligand name", "entity", "condition id", "obs names",
     ),
     "task": (
         "task", "target chembl id", "target name", "target pref name", "target", "assay", "assay name", "assay id",

@@ -1,5 +1,6 @@
 """Held-out plans: which measured cells a model may learn from, and which it is judged on."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,6 +15,7 @@ from screenwise.errors import ColumnError, ConfigError, DataError
 from screenwise.rng import stream
 from screenwise.screen import Screen
 
+_SPLIT_TITLE = re.compile(r"(^|_)(fold|split|partition|subset)s?(_|$)|fold$|^fold")
 _TIMES = ("date", "year", "document_year", "time")
 
 
@@ -165,9 +167,9 @@ def make_folds(
     plan = Plan(folds, seed, cells, column)
     if name in SPLITS:
         return SPLITS[name](screen, plan)
-    if cells is not None and name in cells.columns:
+    if cells is not None and name in cells.columns and name != "replicates":
         return _named(_cells_of(screen, plan, name)[name], name)
-    known = [*SPLITS, *([] if cells is None else map(str, cells.columns))]
+    known = [*SPLITS, *([] if cells is None else _named_splits(cells))]
     message = f"There is no split {name!r}; the splits here are {', '.join(known)}."
     raise ConfigError(message)
 
@@ -247,6 +249,14 @@ def _named(column: pd.Series, name: str) -> list[Fold]:
         raise ColumnError(message)
     levels = np.unique(numbers[known])
     return _checked([Fold(known & (numbers != level), numbers == level) for level in levels], f"folds in {name!r}")
+
+
+def _named_splits(cells: pd.DataFrame) -> list[str]:
+    """Return the columns that say train and test, or are called like a split."""
+    called = [str(name) for name in cells.columns if _SPLIT_TITLE.search(_plain(name))]
+    texts = cells.drop(columns=called).select_dtypes(exclude="number")
+    said = [name for name in texts.columns if {"train", "test"} <= set(texts[name].astype(str).str.lower().unique())]
+    return [str(name) for name in cells.columns if name in called or name in said]
 
 
 def _cells_of(screen: Screen, plan: Plan, name: str) -> pd.DataFrame:

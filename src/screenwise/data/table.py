@@ -20,6 +20,9 @@ KINDS = (*TEXT, ".parquet", ".h5ad")
 MAX_CELL = 1_000_000
 """Characters; a longer cell is damage (a quote never closed, a file pasted into a field)."""
 
+OBS_NAMES = "obs_names"
+"""What the names of an h5ad table's rows are called where its index has no name of its own."""
+
 _LEADING_ZERO = re.compile(r"^[+-]?0\d")
 
 
@@ -32,6 +35,8 @@ class Table:
     doubled: frozenset[str] = frozenset()
     """Column titles that stand more than once; the second one is called "title (2)"."""
     notes: list[str] = field(default_factory=list)
+    index: str | None = None
+    """h5ad: the column that was the index of `obs`, the rows' own names."""
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -78,7 +83,7 @@ def read_raw(path: Path) -> Table:
         if kind == ".parquet":
             return _non_empty(Table(_plain_titles(pd.read_parquet(path))), path)
         if kind == ".h5ad":
-            return _non_empty(Table(_read_obs(path)), path)
+            return _non_empty(_read_obs(path), path)
         data = path.read_bytes()
         if path.suffix == ".gz":
             data = gzip.decompress(data)
@@ -118,13 +123,19 @@ def _non_empty(table: Table, path: Path) -> Table:
     return table
 
 
-def _read_obs(path: Path) -> pd.DataFrame:
+def _read_obs(path: Path) -> Table:
     from anndata import read_h5ad  # noqa: PLC0415
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # anndata speaks of its own formats; what matters raises
         obs = read_h5ad(path, backed="r").obs
-    return _plain_titles(obs.reset_index(drop="condition_id" in obs.columns or "index" in obs.columns))
+    if list(obs.index) == [str(place) for place in range(len(obs))]:
+        return Table(_plain_titles(obs.reset_index(drop=True)))  # written without names of rows
+    name = str(obs.index.name or OBS_NAMES)
+    name = name if name not in map(str, obs.columns) else OBS_NAMES
+    if name in map(str, obs.columns):
+        return Table(_plain_titles(obs.reset_index(drop=True)))
+    return Table(_plain_titles(obs.rename_axis(name).reset_index()), index=name)
 
 
 def _plain_titles(frame: pd.DataFrame) -> pd.DataFrame:
@@ -267,7 +278,8 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
     path = Path(path)
     kind = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
     if kind not in (".csv", ".tsv", ".parquet"):
-        message = f"{path.name}: give the name of a file that ends in .csv, .tsv or .parquet."
+        what = "is a folder" if path.is_dir() else "does not say which kind of table to write"
+        message = f"{path} {what}; give the name of a file that ends in .csv, .tsv or .parquet."
         raise DataError(message)
     with atomic_path(path) as draft:
         if kind == ".parquet":

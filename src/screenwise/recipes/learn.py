@@ -10,17 +10,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from screenwise.condition import factor_columns
 from screenwise.config import from_mapping, to_mapping
 from screenwise.data.assay import Assay
 from screenwise.data.columns import Columns
 from screenwise.data.split import Fold, make_folds
 from screenwise.data.table import read_table, write_table
-from screenwise.errors import DataError, ModelError
+from screenwise.errors import ColumnError, DataError, ModelError
 from screenwise.evaluate.compare import score_cells
+from screenwise.evaluate.trial import predict_cells
 from screenwise.models import load_model, make_model, model_class, save_model
 from screenwise.processes import usual_jobs
 from screenwise.recipes.outcome import Outcome, Progress, silent
-from screenwise.recipes.predictions import long_table, predict_chunks, wide_table
+from screenwise.recipes.predictions import cells_in_domain, long_table, predict_chunks, wide_table
 from screenwise.recipes.settings import FitSettings, Reading
 from screenwise.recipes.tables import candidates, measured, with_features, without_features
 from screenwise.represent.fingerprint_store import computing
@@ -48,7 +50,7 @@ def fit(
         "columns": to_mapping(reading.columns),
         "data": fingerprint(data.screen),
     }
-    if _finished(out, described):
+    if is_finished(out, described):
         scores = read_json(out / "metrics.json")["held_out"]
         return Outcome({"run": str(out)}, scores, ["This run is already fitted with these settings and data."])
     fold = _fold(settings, data)
@@ -73,20 +75,21 @@ def predict(
     run: Path, table: str, out: Path, *, wide: bool = False, reading: Reading = Reading(), progress: Progress = silent
 ) -> Outcome:
     """Predict every row of a table, in its order, and write the table of predictions."""
-    model, tasks = open_run(run), run_tasks(run)
+    model, tasks = open_run(run), task_table(run)
     conditions = conditions_for(run, table, reading, progress=progress)
     own = own_columns(conditions)
     shape = wide_table if wide else long_table
-    parts = [
-        shape(own.iloc[first : first + len(prediction.mean)], prediction, tasks)
-        for first, prediction in predict_chunks(model, conditions, progress)
-    ]
-    written = pd.concat(parts, ignore_index=True)
-    write_table(written, out)
+    parts, counts = [], np.zeros(2, np.int64)
+    for first, prediction in predict_chunks(model, conditions, progress):
+        parts.append(shape(own.iloc[first : first + len(prediction.mean)], prediction, tasks))
+        inside = cells_in_domain(prediction)
+        if inside is not None:
+            counts += inside.sum(), np.isfinite(prediction.mean).sum()
+    write_table(pd.concat(parts, ignore_index=True), out)
     missing = int((conditions.get("note", pd.Series([""] * len(conditions))) != "").sum())
     facts: dict[str, Any] = {"rows": len(conditions), "tasks": len(tasks), "rows without prediction": missing}
-    said = written["in_domain"].dropna()
-    facts["predictions in domain"] = float(said.astype(bool).mean()) if len(said) else "this model does not say"
+    share = float(counts[0] / counts[1]) if counts[1] else "this model does not say"
+    facts["predictions in domain"] = share
     bare = int(without_features(conditions).sum()) if (run / "features.parquet").exists() else 0
     notes = [f"{bare} of {len(conditions)} rows have no features in the run's table."] if bare else []
     return Outcome(facts, notes=notes, files={"predictions": str(out)})
@@ -107,14 +110,24 @@ def evaluate(run: Path, table: str, out: Path, reading: Reading = Reading(), *, 
     if seen.all():
         message = f"Every row of {table} was used to fit {run}; give rows that the model has not seen."
         raise DataError(message)
+    every = screen.targets.cells()
+    own = own_cell_columns(data, screen)
+    own = own[~seen[every.row] & np.isin(np.asarray(screen.task_names, object)[every.task], known)]
     screen = screen.take_tasks([screen.task_index(name) for name in known]).take(~seen)
     prediction = model.predict(screen.conditions)
     progress("Predicting rows", len(screen), len(screen))
     cells, columns = screen.targets.cells(), np.array([tasks.index(name) for name in known])
-    mean = prediction.mean[cells.row, columns[cells.task]]
-    std = None if prediction.std is None else prediction.std[cells.row, columns[cells.task]]
+    at = (cells.row, columns[cells.task])
+    mean, std = prediction.mean[at], None if prediction.std is None else prediction.std[at]
+    inside = cells_in_domain(prediction)
     scores = score_cells(screen, mean, std)
-    table_out = _cell_table(screen, mean, std)
+    table_out = own.reset_index(drop=True).assign(
+        task=np.asarray(known, object)[cells.task],
+        value=cells.value,
+        mean=mean,
+        std=np.nan if std is None else std,
+        in_domain=None if inside is None else inside[at],
+    )
     write_table(scores, out / "scores.csv")
     write_table(table_out, out / "predictions.csv")
     from screenwise.recipes.reporting import evaluation_report  # noqa: PLC0415
@@ -142,9 +155,14 @@ def open_run(run: Path) -> Any:
     return load_model(Run(run).model_folder)
 
 
+def task_table(run: Path) -> pd.DataFrame:
+    """Return a run's tasks (name, kind, unit, ...), in the order of its predictions."""
+    return pd.read_parquet(run / "tasks.parquet")
+
+
 def run_tasks(run: Path) -> list[str]:
     """Return the names of a run's tasks, in the order of its predictions."""
-    return [str(name) for name in pd.read_parquet(run / "tasks.parquet")["name"]]
+    return [str(name) for name in task_table(run)["name"]]
 
 
 def conditions_for(run: Path, table: str, reading: Reading, *, progress: Progress = silent) -> pd.DataFrame:
@@ -175,9 +193,25 @@ def _with_run_features(run: Path, conditions: pd.DataFrame) -> pd.DataFrame:
 
 def own_columns(conditions: pd.DataFrame) -> pd.DataFrame:
     """Return the columns that a prediction table repeats: the user's id and SMILES, and `condition_id`."""
-    moved = {given: name for name, given in conditions.attrs.get("as_given", {}).items()}
-    own = {name: conditions[moved.get(name, name)] for name in conditions.attrs.get("own", [])}
+    titles = conditions.attrs.get("titles", {name: name for name in conditions.columns})
+    names = conditions.attrs["own"] if "own" in conditions.attrs else naming_columns(conditions)
+    own = {name: conditions[titles[name]] for name in names}
     return pd.DataFrame({**own, "condition_id": conditions["condition_id"]})
+
+
+def own_cell_columns(data: Assay, screen: Screen) -> pd.DataFrame:
+    """Return the same of each measured cell of a screen that was read, (m,) rows."""
+    row = screen.targets.cells().row
+    own = screen.conditions[naming_columns(screen.conditions)].iloc[row] if data.own is None else data.own
+    return own.reset_index(drop=True).assign(condition_id=screen.conditions["condition_id"].to_numpy()[row])
+
+
+def naming_columns(conditions: pd.DataFrame) -> list[str]:
+    """Return what names a condition where no table of a user's does: of a dataset."""
+    try:
+        return factor_columns(conditions)
+    except ColumnError:
+        return []
 
 
 def fingerprint(screen: Screen) -> str:
@@ -220,7 +254,7 @@ def _typed(settings: dict[str, Any]) -> dict[str, Any]:
     return {name.replace("-", "_"): value(text) for name, text in settings.items()}
 
 
-def _finished(out: Path, described: dict[str, Any]) -> bool:
+def is_finished(out: Path, described: dict[str, Any]) -> bool:
     """Whether `out` holds this very fit; another one there is an error, an unfinished one goes on."""
     if out.is_file():
         message = f"{out} is a file; --out wants a folder."
@@ -246,12 +280,11 @@ def _fold(settings: FitSettings, data: Assay) -> Fold | None:
 def _held_out(model: Any, screen: Screen, fold: Fold, seed: int) -> list[dict[str, Any]]:
     """Score the model, the mean and the neighbours on the held-out cells; mean over tasks."""
     test, train = screen.where(fold.test), screen.where(fold.train)
-    cells, rows = test.targets.cells(), []
+    every, rows = np.arange(len(test.targets.cells())), []
     for name, one in {"this model": model, "neighbours": None, "mean": None}.items():
         fitted = one if one is not None else make_model(name).fit(train, seed=seed)
-        prediction = fitted.predict(test.conditions)
-        std = None if prediction.std is None else prediction.std[cells.row, cells.task]
-        scores = score_cells(test, prediction.mean[cells.row, cells.task], std)
+        mean, std, _ = predict_cells(fitted, test, every)
+        scores = score_cells(test, mean, None if np.isnan(std).all() else std)
         rows.append({"model": name, **{row["metric"]: row["mean over tasks"] for row in short_scores(scores)}})
     return rows
 
@@ -293,12 +326,3 @@ def _fit_facts(data: Assay, train: Screen, settings: FitSettings, reason: str) -
 def _fit_files(out: Path, data: Assay) -> dict[str, str]:
     files = {"run": str(out), "card": str(out / "card.md")}
     return files | ({"rows left out, with reasons": str(out / "rejected.csv")} if len(data.rejected) else {})
-
-
-def _cell_table(screen: Screen, mean: Any, std: Any) -> pd.DataFrame:
-    cells = screen.targets.cells()
-    table = screen.conditions.iloc[cells.row][["condition_id"]].reset_index(drop=True)
-    table["task"] = np.asarray(screen.task_names, object)[cells.task]
-    table["value"], table["mean"] = cells.value, mean
-    table["std"] = np.nan if std is None else std
-    return table

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from screenwise.prediction import Prediction
 from screenwise.protocols import Model
@@ -35,48 +36,75 @@ def without_unreadable(prediction: Prediction, conditions: pd.DataFrame) -> Pred
     return replace(prediction, mean=mean, std=std, note=np.where(bad, reason, _notes(prediction)))
 
 
-def long_table(own: pd.DataFrame, prediction: Prediction, tasks: list[str]) -> pd.DataFrame:
-    """Return one row per condition and task: own columns, task, mean, std, lower, upper, in_domain, note."""
+def long_table(own: pd.DataFrame, prediction: Prediction, tasks: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per condition and task: own columns, task, mean, std, lower, upper, in_domain, note.
+
+    Parameters
+    ----------
+    own
+        (n,) columns that are repeated.
+    prediction
+        (n, t)
+    tasks
+        (t,) `name` and `kind`; intervals of a classification task end at 0 and 1.
+    """
     n, t = prediction.mean.shape
-    lower, upper = prediction.interval()
+    lower, upper = _bounds(prediction, tasks)
     table = own.loc[own.index.repeat(t)].reset_index(drop=True)
-    table["task"] = np.tile(np.asarray(tasks, object), n)
+    table["task"] = np.tile(tasks["name"].to_numpy(object), n)
     std = prediction.std if prediction.std is not None else np.full((n, t), np.nan, np.float32)
     for name, values in {"mean": prediction.mean, "std": std, "lower": lower, "upper": upper}.items():
         table[name] = values.ravel()
-    table["in_domain"] = _in_domain(prediction).ravel()
+    inside = cells_in_domain(prediction)
+    table["in_domain"] = np.full(n * t, None, object) if inside is None else inside.ravel()
     table["note"] = np.repeat(_notes(prediction), t)
     return table
 
 
-def wide_table(own: pd.DataFrame, prediction: Prediction, tasks: list[str]) -> pd.DataFrame:
-    """Return one row per condition: own columns, TASK, TASK_std, TASK_lower, TASK_upper, in_domain, note."""
-    lower, upper = prediction.interval()
+def wide_table(own: pd.DataFrame, prediction: Prediction, tasks: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per condition: own columns, TASK, TASK_std, TASK_lower, TASK_upper, in_domain, note.
+
+    `in_domain` is true where all predictions of the row are in the domain; parameters as of `long_table`.
+    """
+    lower, upper = _bounds(prediction, tasks)
     columns: dict[str, object] = {}
-    for place, task in enumerate(tasks):
+    for place, task in enumerate(tasks["name"].astype(str)):
         columns[task] = prediction.mean[:, place]
         if prediction.std is not None:
             columns[f"{task}_std"] = prediction.std[:, place]
             columns[f"{task}_lower"], columns[f"{task}_upper"] = lower[:, place], upper[:, place]
-    columns["in_domain"] = _in_domain(prediction, every=True)
+    known, inside = np.isfinite(prediction.mean), cells_in_domain(prediction)
+    every = None if inside is None else (inside | ~known).all(axis=1) & known.any(axis=1)
+    columns["in_domain"] = np.full(len(own), None, object) if every is None else every
     columns["note"] = _notes(prediction)
     return pd.concat([own.reset_index(drop=True), pd.DataFrame(columns)], axis=1)
 
 
-def _in_domain(prediction: Prediction, *, every: bool = False) -> np.ndarray:
-    """Return whether predictions may be trusted, (n, t), or (n,) with `every`: all known tasks of a row.
+def cells_in_domain(prediction: Prediction) -> NDArray[np.bool_] | None:
+    """Return (n, t) whether predictions may be trusted, None where the model does not say.
 
-    Empty where the model does not say; a row without prediction is outside.
+    What is not predicted is not in the domain.
+
+    Examples
+    --------
+    >>> mean = np.array([[1.0, np.nan], [2.0, 3.0]], np.float32)
+    >>> cells_in_domain(Prediction(mean, in_domain=np.array([True, False]))).tolist()
+    [[True, False], [False, False]]
     """
-    known = np.isfinite(prediction.mean)
-    if prediction.in_domain is None:
-        return np.full(known.shape[:1] if every else known.shape, None, object)
     inside = prediction.in_domain
-    inside = known & (inside if inside.ndim == 2 else inside[:, None])  # noqa: PLR2004
-    return np.asarray(inside.all(axis=1)) if every else inside
+    if inside is None:
+        return None
+    return np.isfinite(prediction.mean) & (inside if inside.ndim == 2 else inside[:, None])  # noqa: PLR2004
 
 
-def _notes(prediction: Prediction) -> np.ndarray:
+def _bounds(prediction: Prediction, tasks: pd.DataFrame) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the ends of the 90 % intervals, (n, t) each; probabilities stay in [0, 1]."""
+    lower, upper = prediction.interval()
+    chance = (tasks["kind"] == "classification").to_numpy(bool)
+    return np.where(chance, np.maximum(lower, 0), lower), np.where(chance, np.minimum(upper, 1), upper)
+
+
+def _notes(prediction: Prediction) -> NDArray[np.object_]:
     if prediction.note is None:
         return np.full(len(prediction.mean), "", object)
     return prediction.note
