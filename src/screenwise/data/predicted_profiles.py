@@ -34,6 +34,8 @@ class ProfileOutput:
     """Settings of the model, kept as JSON in ``uns["settings"]``."""
     control_row: bool = False
     """Whether the first row is the control (label "ctrl"), as cell-eval expects."""
+    floor: float | None = None
+    """Smallest value there is, such as 0 for log1p values: means and intervals are cut there, as cell-eval demands."""
 
 
 def profiles_anndata(
@@ -73,6 +75,8 @@ def profiles_anndata(
     _check(conditions, prediction, features, control)
     mean = np.asarray(prediction.mean, np.float32)
     lower, upper = prediction.interval()
+    if output.floor is not None:
+        mean, lower, upper = (np.maximum(values, np.float32(output.floor)) for values in (mean, lower, upper))
     std = np.full_like(mean, np.nan) if prediction.std is None else np.asarray(prediction.std, np.float32)
     layers = {"std": std, "lower": lower, "upper": upper, "delta": mean - np.asarray(control, np.float32)}
     obs = _rows(conditions, prediction, output)
