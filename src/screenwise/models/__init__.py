@@ -16,6 +16,10 @@ MODELS: dict[str, str] = {
     "svr": "screenwise.models.adapter:SupportVector",
     "gp": "screenwise.models.gp:GaussianProcess",
     "multitask": "screenwise.models.multitask:MultiTask",
+    "salt": "screenwise.models.pairwise:Salt",
+    "scaled_salt": "screenwise.models.pairwise:ScaledSalt",
+    "peper_gp": "screenwise.models.pairwise:PeperGP",
+    "peper": "screenwise.models.pairwise_peper:Peper",
     "auto": "screenwise.models.auto:Auto",
 }
 """Name -> where the model class is; imported when it is used. Each class has a frozen dataclass `Config`."""

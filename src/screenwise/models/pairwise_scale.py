@@ -11,9 +11,10 @@ RAW_SCALE = 0.85
 lowers the mean error from 3.20 to 2.69, on 500 genes of the same screen it does no harm (0.446 against 0.446)."""
 SHRUNK_SCALE = 0.9
 """The same where each single was shrunk by its known error: 2.71 and 0.420 on those sets."""
-SCALE_DOUBLES = 2.0
-"""Doubles that the prior of the coefficient counts as."""
-OFFSET_DOUBLES = 4.0
+SCALE_DOUBLES = 4.0
+"""Doubles that the prior of the coefficient counts as: with 4 and 6, three doubles never did worse than plain
+addition in 200 random draws of the same screen; with 2 and 4, four times; the mean error is as small."""
+OFFSET_DOUBLES = 6.0
 """Doubles that the prior of the offset, zero, counts as."""
 ALTERNATIONS = 10
 """Of coefficient and offset; the change after ten is below 1e-6 of the coefficient."""
@@ -80,8 +81,8 @@ def learn_scale(
 ) -> Scale:
     """Learn coefficient and offset by empirical Bayes, from doubles; wider combinations have their own coefficient.
 
-    With sums A and effects Y of m doubles: ``o = sum(Y - bA) / (m + 4)`` and
-    ``b = (sum A.(Y - o) + 2 a b0) / (sum |A|^2 + 2 a)``, a = mean |A|^2, alternated.
+    With sums A and effects Y of m doubles: ``o = sum(Y - bA) / (m + 6)`` and
+    ``b = (sum A.(Y - o) + 4 a b0) / (sum |A|^2 + 4 a)``, a = mean |A|^2, alternated.
 
     Parameters
     ----------
