@@ -20,6 +20,8 @@ from screenwise.protocols import Posterior
 
 TINY = 1e-12
 """Variance that stands in for none."""
+CLOSE = 1e-6
+"""Share of the scores' range within which they count as equal: what single precision covariances leave."""
 TARGETS = 256
 """Candidates whose variances stand for those of a whole pool."""
 
@@ -38,7 +40,8 @@ def pick_batch_ucb(
     Each pick is taken as measured at its mean, which changes no mean but lowers the variance of
     what resembles it: ``v -= c^2 / (v_j + noise)`` with c the posterior covariances with pick j
     (GP-BUCB; Desautels, Krause and Burdick, JMLR 15 (2014), section 3.2). Cost O(n size^2) beside
-    one column of covariances per pick.
+    one column of covariances per pick. Bounds that differ by a millionth of their range count as equal:
+    covariances come from matrix products, in which two equal candidates are a hair apart by their places.
 
     Parameters
     ----------
@@ -61,23 +64,38 @@ def pick_batch_ucb(
     if kappa == 0:
         return pick_top(np.where(np.isnan(variance), np.nan, mean), size, keys, allowed=allowed, first=first)
     known = ~(np.isnan(mean) | np.isnan(variance))
+    close = CLOSE * _range(mean + kappa * np.sqrt(np.maximum(variance, 0.0)), known)
     removed = np.zeros((size, len(mean)), np.float32)
     picks: list[int] = []
     forced = [int(one) for one in first]
     while len(picks) < size:
         score = mean + kappa * np.sqrt(np.maximum(variance, 0.0))
-        pick = forced.pop(0) if forced else best_left(score, keys, known & open_mask(allowed, picks, len(mean)))
+        mask = known & open_mask(allowed, picks, len(mean))
+        pick = forced.pop(0) if forced else best_left(score, keys, mask, close=close)
         if pick is None:
             break
         step = len(picks)
         picks.append(pick)
         if step + 1 == size or not known[pick]:
             continue
-        column = np.asarray(posterior.covariance(pick), np.float32)
-        column = column - removed[:step, pick] @ removed[:step]
+        column = np.array(posterior.covariance(pick), np.float32)
+        _subtract(removed, step, pick, column)
         removed[step] = column / np.float32(np.sqrt(max(variance[pick], 0.0) + posterior.noise + TINY))
         variance -= removed[step].astype(np.float64) ** 2
     return np.asarray(picks, np.int64)
+
+
+def _range(score: NDArray[np.float64], known: NDArray[np.bool_]) -> float:
+    return float(np.ptp(score[known])) if known.any() else 0.0
+
+
+@njit(cache=True)
+def _subtract(removed: Any, step: int, pick: int, column: Any) -> None:
+    """Take what earlier picks explain from a column: element by element, equal for equal candidates."""
+    for earlier in range(step):
+        share = removed[earlier, pick]
+        for row in range(column.shape[0]):
+            column[row] -= share * removed[earlier, row]
 
 
 @dataclass
@@ -223,21 +241,22 @@ def pick_variance_reduction(
     for place, target in enumerate(targets):
         cross[:, place] = posterior.covariance(int(target))
     removed = np.zeros((size, len(variance)))
+    close: float | None = None
     picks: list[int] = []
     forced = [int(one) for one in first][:size]
     while len(picks) < size:
-        score = np.where(known, _square_lengths(cross) / (np.maximum(variance, 0.0) + posterior.noise + TINY), -np.inf)
-        pick = forced.pop(0) if forced else best_left(score, keys, known & open_mask(allowed, picks, len(variance)))
+        score = _square_lengths(cross) / (np.maximum(variance, 0.0) + posterior.noise + TINY)
+        close = CLOSE * _range(score, known) if close is None else close
+        mask = known & open_mask(allowed, picks, len(variance))
+        pick = forced.pop(0) if forced else best_left(score, keys, mask, close=close)
         if pick is None:
             break
         step = len(picks)
         picks.append(pick)
         if not known[pick]:
             continue
-        # columns one by one, not as a matrix product: equal candidates stay equal to the last digit
         column = np.array(posterior.covariance(pick), np.float64)
-        for earlier in removed[:step]:
-            column -= earlier[pick] * earlier
+        _subtract(removed, step, pick, column)
         scale = np.sqrt(max(variance[pick], 0.0) + posterior.noise + TINY)
         removed[step] = column / scale
         variance -= removed[step] ** 2

@@ -107,13 +107,18 @@ def open_mask(allowed: Allowed, picks: Sequence[int], size: int) -> NDArray[np.b
     return mask
 
 
-def best_left(score: NDArray[Any], keys: NDArray[np.uint64], mask: NDArray[np.bool_]) -> int | None:
-    """Return the candidate of the highest score under a mask; None = there is none above minus infinity."""
+def best_left(
+    score: NDArray[Any], keys: NDArray[np.uint64], mask: NDArray[np.bool_], *, close: float = 0.0
+) -> int | None:
+    """Return the candidate of the highest score under a mask; None = there is none above minus infinity.
+
+    Scores that are at most `close` below the highest count as equal to it, and the smallest key is taken.
+    """
     masked = np.where(mask, score, -np.inf)
     top = masked.max(initial=-np.inf)
     if top == -np.inf:
         return None
-    level = np.flatnonzero(masked == top)
+    level = np.flatnonzero(masked >= top - close) if np.isfinite(top) else np.flatnonzero(masked == top)
     return int(level[np.argmin(keys[level])])
 
 
