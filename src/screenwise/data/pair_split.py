@@ -309,7 +309,9 @@ def _unseen(level: int) -> Callable[[_Design, _Plan, Screen], list[PairFold]]:
         number = max(1, round(UNSEEN_GENES * len(design.names)))
         held = set(np.random.default_rng(plan.seed).choice(design.names, number, replace=False).tolist())
         unseen = np.array([sum(gene in held for gene in one) for one in design.genes])
-        tested = (design.size >= PAIR) & (unseen == level if level == 1 else unseen >= level)
+        tested = (design.size >= PAIR) & (unseen >= level)
+        if level == 1:
+            tested &= unseen == 1
         if plan.singles:
             tested |= (design.size == 1) & (unseen > 0)
         return [design.fold(unseen == 0, tested, plan)]
@@ -345,7 +347,7 @@ def _kfold(design: _Design, plan: _Plan, screen: Screen) -> list[PairFold]:
     part[stream(plan.seed, "split", "kfold").permutation(len(part))] = np.arange(len(part)) % plan.folds
     folds = []
     for one in range(plan.folds):
-        held = design.member[:, part == one].any(axis=1)
+        held = np.asarray(design.member[:, part == one].any(axis=1), bool)
         folds.append(design.fold(~held, held & ((design.size >= PAIR) | plan.singles), plan))
     return folds
 
