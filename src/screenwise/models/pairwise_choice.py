@@ -1,5 +1,6 @@
 """Choose among Salt, scaled Salt and Peper by the held-out errors of a screen's own doubles."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,29 +17,36 @@ CLEARLY = 2.0
 """Standard errors of the paired difference by which a later candidate must be better."""
 
 
+@dataclass(frozen=True)
+class PairwiseChoice:
+    """Which model of gene combinations to use, and why."""
+
+    model: PairModel
+    """Fitted."""
+    name: str
+    """Of `screenwise.models.MODELS`."""
+    reason: str
+    """A sentence."""
+    scores: list[dict[str, Any]]
+    """One row per candidate: `model`, `doubles` and `held_out_distance`, the mean distance to the measured
+    doubles, each predicted from all others (None without doubles)."""
+
+
 def choose_pairwise(
     screen: Screen, *, descriptors: Descriptors | None = None, run: Run | None = None, seed: int = 0
-) -> tuple[PairModel, dict[str, Any]]:
+) -> PairwiseChoice:
     """Fit the candidates and return the one to use, with the reason.
 
     Each double is predicted from all others; Peper stays unless a simpler model's distances to the measured
     profiles are smaller by two standard errors of the paired difference.
-
-    Returns
-    -------
-    model
-        Fitted.
-    reason
-        ``choice`` (a name of `screenwise.models.MODELS`), ``reason`` (a sentence), ``doubles``, and
-        ``distance`` (mean held-out distance of each candidate; None without doubles).
 
     Examples
     --------
     >>> import pandas as pd
     >>> from screenwise.screen import make_screen
     >>> conditions = pd.DataFrame({"gene_a": ["", "A", "B"], "gene_b": ["", "", ""]})
-    >>> model, reason = choose_pairwise(make_screen(conditions, np.array([[1.0], [3.0], [0.5]]), ["growth"]))
-    >>> reason["choice"], reason["doubles"]
+    >>> choice = choose_pairwise(make_screen(conditions, np.array([[1.0], [3.0], [0.5]]), ["growth"]))
+    >>> choice.name, choice.scores[0]["doubles"]
     ('scaled_salt', 0)
     """
     fitted: dict[str, PairModel] = {}
@@ -57,7 +65,8 @@ def choose_pairwise(
             if gain.mean() > CLEARLY * gain.std(ddof=1) / np.sqrt(doubles):
                 choice = name
         reason = _sentence(choice, distance, doubles)
-    return fitted[choice], {"choice": choice, "reason": reason, "doubles": doubles, "distance": distance}
+    scores = [{"model": name, "doubles": doubles, "held_out_distance": value} for name, value in distance.items()]
+    return PairwiseChoice(fitted[choice], choice, reason, scores)
 
 
 def _sentence(choice: str, distance: dict[str, float | None], doubles: int) -> str:
