@@ -179,6 +179,9 @@ def test_bad_input_is_refused(fitted):
     screen = make_screen(two[["gene_a", "gene_b", "cell_line"]], two[["growth"]].to_numpy(), ["growth"])
     with pytest.raises(ModelError, match="cell_line"):
         GrowthInteraction().fit(screen)
+    classes = pd.DataFrame({"name": ["lethal"], "kind": ["classification"]})
+    with pytest.raises(ModelError, match="lethal are classes"):
+        GrowthInteraction().fit(make_screen(frame[["gene_a", "gene_b"]], np.ones((len(frame), 1)), classes))
 
 
 def test_norman_growth_reaches_its_bar():

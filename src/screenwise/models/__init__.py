@@ -20,6 +20,7 @@ MODELS: dict[str, str] = {
     "scaled_salt": "screenwise.models.pairwise:ScaledSalt",
     "peper_gp": "screenwise.models.pairwise:PeperGP",
     "peper": "screenwise.models.pairwise_peper:Peper",
+    "growth_interaction": "screenwise.models.growth_interaction:GrowthInteraction",
     "auto": "screenwise.models.auto:Auto",
 }
 """Name -> where the model class is; imported when it is used. Each class has a frozen dataclass `Config`."""

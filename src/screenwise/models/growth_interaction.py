@@ -73,6 +73,10 @@ class GrowthInteraction:
         _one_context(screen.conditions)
         members = read_members(screen.conditions)
         data = measured(screen)
+        classes = data.tasks["name"][data.tasks["kind"] == "classification"].tolist()
+        if classes:
+            message = f"{', '.join(classes)} are classes; the growth of pairs is a number. Leave these tasks out."
+            raise ModelError(message)
         self.task_table_ = data.tasks
         kept = np.zeros(len(screen), bool)
         for rows in data.rows.values():
