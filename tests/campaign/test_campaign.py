@@ -229,7 +229,7 @@ def test_a_pool_that_will_not_do_is_refused_and_leaves_nothing(tmp_path, pool, e
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"objective": "growth"}, "maximize:TASK"),
+        ({"objective": "growth"}, "maximize:growth"),
         ({"objective": "maximize:well"}, "cannot be a column"),
         ({"wells": 0}, "wells"),
         ({"rounds": 0}, "rounds"),

@@ -4,7 +4,7 @@ import getpass
 import platform
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from screenwise.campaign.round import (
     laid_out,
     measured_screen,
     pending_conditions,
+    plate_columns,
     proposed,
     sheet_of,
 )
@@ -72,6 +73,7 @@ class Campaign:
         pool: pd.DataFrame,
         settings: CampaignSettings,
         *,
+        titles: Mapping[str, str] | None = None,
         proposer: Proposer | None = None,
         on_commit: Callable[[Event], None] | None = None,
     ) -> "Campaign":
@@ -87,6 +89,9 @@ class Campaign:
             column called like a task is left out: values known beforehand are not used.
         settings
             Fixed from here on.
+        titles
+            Title on plate maps -> column of the pool, where the pool has more columns than the user's
+            own table, or other ones (SMILES in standard form); None = all its columns as they are called.
         proposer
             Chooses candidates; the settings' model and acquisition by default.
         on_commit
@@ -108,6 +113,8 @@ class Campaign:
             # Built beside and renamed, so that there is a whole campaign or none.
             store = Store.create(draft / "campaign")
             payload = {"settings": to_mapping(settings), "tasks": tasks, "conditions": len(pool), **_software()}
+            # pairs: a mapping would lose its order in the event
+            payload["titles"] = [list(pair) for pair in (titles or {}).items()]
             with store.writing(_user()) as writer:
                 event = writer.append("created", {**payload, "objects": {"pool": store.put(pool)}})
             store.folder.replace(folder)
@@ -189,7 +196,7 @@ class Campaign:
                 wells = laid_out(state)
                 about = {"round": state.round, "file": Path(path).name, "wells": len(wells), "tasks": state.tasks}
                 writer.append("exported", {**about, "objects": {"layout": self.store.put(wells)}})
-            sheet = sheet_of(wells, self.store.get(state.pool))
+            sheet = sheet_of(wells, self.store.get(state.pool), state.titles)
             # Inside the transaction: without the file on the disk the round does not count as exported.
             write_plate(sheet, Path(path), list(state.tasks))
         return sheet
@@ -272,8 +279,8 @@ class Campaign:
         """Return the readings with the pool's own columns: those that count, or all ever taken in (oldest first)."""
         state = self.state()
         readings = state.readings if history else state.current()
-        own = self.store.get(state.pool).drop(columns=list(readings.columns.drop("condition_id")), errors="ignore")
-        own = own[[name for name in own.columns if not name.startswith("feature:")]]
+        own = plate_columns(self.store.get(state.pool), state.titles)
+        own = own.drop(columns=list(readings.columns.drop("condition_id")), errors="ignore")
         return readings.merge(own, on="condition_id", how="left")
 
     def quarantined(self) -> pd.DataFrame:
@@ -289,7 +296,10 @@ class Campaign:
         """Say where the campaign stands, in plain values that JSON can hold."""
         events = self.store.events()
         state = fold(events, self.store.get)
-        return {"folder": str(self.folder), **summarise(state, self.store.get(state.pool), events)}
+        return {
+            "folder": str(self.folder),
+            **summarise(state, plate_columns(self.store.get(state.pool), state.titles), events),
+        }
 
 
 def _software() -> dict[str, str]:

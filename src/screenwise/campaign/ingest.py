@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from screenwise.campaign.round import plate_columns
 from screenwise.campaign.state import KEY, QUARANTINE, READINGS, TESTED, State
 from screenwise.condition import ENTITIES, condition_ids, factor_columns
 from screenwise.data.quantity import MISSING, read_numbers, read_relations
@@ -168,26 +169,40 @@ def _resolved(frame: pd.DataFrame, state: State, pool: pd.DataFrame) -> pd.Serie
     """
     named = pd.Series([""] * len(frame), dtype=object)
     titles = {title.strip().lower(): title for title in frame.columns}
-    own = [name for name in pool.columns if not name.startswith("feature:") and name.lower() not in _NOT_IDS]
-    own = [name for name in own if name not in state.tasks and not pd.api.types.is_float_dtype(pool[name])]
-    own.sort(key=lambda name: name != "condition_id")
-    for title, label in [*((name, name) for name in own), *(("id", name) for name in own if "id" not in own)]:
+    as_given = plate_columns(pool, state.titles, ())
+    own = [("condition_id", pool["condition_id"])]
+    for names in (as_given, pool):  # the user's own text first, then the pool's (SMILES in standard form)
+        own += [(str(name), names[name]) for name in names.columns if _is_id(str(name), names[name], state)]
+    alone = [("id", texts) for _, texts in own if all(name != "id" for name, _ in own)]
+    for title, known in [*own, *alone]:
         if title.lower() in titles:
             texts = _text(frame[titles[title.lower()]]).reset_index(drop=True)
-            found = texts.map(_lookup(pool, label, state)).fillna("")
+            found = texts.map(_lookup(pool, known, state)).fillna("")
             better = named.isin(["", "?"]) & (texts != "") & (found != "")
             named = named.mask(better & ~((named == "?") & (found == "?")), found)
-    factors = factor_columns(pool[own]) if set(own) & {*ENTITIES, *(f"{name}_a" for name in ENTITIES)} else []
+    columns = pool.drop(columns=[name for name in pool.columns if str(name).startswith("feature:")])
+    factors = factor_columns(columns) if set(columns) & {*ENTITIES, *(f"{name}_a" for name in ENTITIES)} else []
     if factors and all(name.lower() in titles for name in factors):
         lines = frame[[titles[name.lower()] for name in factors]].set_axis(factors, axis=1)
+        for name in (name for name in factors if name in as_given):
+            texts, standard = _text(lines[name]), dict(zip(_text(as_given[name]), pool[name], strict=True))
+            lines[name] = texts.map(standard).where(texts.isin(list(standard)), lines[name])
         ids = pd.Series(condition_ids(lines.replace("", None), factors), dtype=object)
         named = named.mask(named.isin(["", "?"]) & ids.isin(pool["condition_id"]), ids)
     return named
 
 
-def _lookup(pool: pd.DataFrame, label: str, state: State) -> pd.Series:
-    names = pd.Series(pool["condition_id"].to_numpy(), index=_text(pool[label]).to_numpy(), dtype=object)
-    if label == "condition_id":
+def _is_id(name: str, column: pd.Series, state: State) -> bool:
+    """Return whether a column of the pool may name its conditions: text, or whole numbers."""
+    if name.startswith("feature:") or name.lower() in _NOT_IDS or name in state.tasks:
+        return False
+    return not pd.api.types.is_float_dtype(column)
+
+
+def _lookup(pool: pd.DataFrame, known: pd.Series, state: State) -> pd.Series:
+    """Return text -> condition_id of one column of names, controls among them."""
+    names = pd.Series(pool["condition_id"].to_numpy(), index=_text(known).to_numpy(), dtype=object)
+    if known.name == "condition_id":
         controls = state.wells.loc[~state.wells["role"].isin(TESTED), "condition_id"].unique()
         names = pd.concat([names, pd.Series(controls, index=controls, dtype=object)])
     alone = names[~names.index.duplicated()]

@@ -1,6 +1,7 @@
 """One round: what a proposal is computed from, and what leaves for the lab."""
 
 import hashlib
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -199,13 +200,37 @@ def laid_out(state: State) -> pd.DataFrame:
     return wells.assign(round=number)[list(WELLS)].astype(WELLS)
 
 
-def sheet_of(wells: pd.DataFrame, pool: pd.DataFrame) -> pd.DataFrame:
+def sheet_of(wells: pd.DataFrame, pool: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
     """Return a plate map: well, plate, role, condition_id and the pool's own columns, empty for controls."""
-    own = pool.drop(columns=[name for name in pool.columns if name.startswith("feature:")])
-    own = own.rename(columns={name: f"pool_{name}" for name in own.columns if name.lower() in RESERVED})
+    own = plate_columns(pool, titles)
     tested = wells["role"].isin(TESTED).to_numpy(bool)
     places = np.where(tested, pd.Index(own["condition_id"]).get_indexer(wells["condition_id"]), -1)
     # As objects, so that whole numbers stay whole beside the empty cells of controls.
     carried = own.drop(columns="condition_id").astype(object).reindex(places).reset_index(drop=True)
     first = wells[["well", "plate", "role", "condition_id"]].reset_index(drop=True)
     return pd.concat([first, carried], axis=1)
+
+
+def plate_columns(pool: pd.DataFrame, titles: Mapping[str, str], reserved: Collection[str] = RESERVED) -> pd.DataFrame:
+    """Return `condition_id` and the columns that the user's own table of the pool has, as it has them.
+
+    Parameters
+    ----------
+    pool
+        (n,) conditions.
+    titles
+        Title in the user's table -> column of the pool that holds it; empty = all columns but features.
+    reserved
+        Titles that mean something else on a plate map: there they are called ``pool_...``.
+
+    Examples
+    --------
+    >>> pool = pd.DataFrame({"condition_id": ["a"], "smiles": ["CCO"], "smiles_as_given": ["OCC"], "note": [""]})
+    >>> plate_columns(pool, {"smiles": "smiles_as_given"}).to_dict("list")
+    {'condition_id': ['a'], 'smiles': ['OCC']}
+    """
+    every = {name: name for name in map(str, pool.columns)}
+    named = {title: name for title, name in (titles or every).items() if name in every and title != "condition_id"}
+    own = pool[["condition_id", *named.values()]].set_axis(["condition_id", *named], axis=1)
+    own = own.drop(columns=[name for name in own.columns if name.startswith("feature:")])
+    return own.rename(columns={name: f"pool_{name}" for name in own.columns if name.lower() in reserved})

@@ -86,6 +86,8 @@ class State:
     """The objective's task first."""
     pool: str
     """Digest of the pool."""
+    titles: dict[str, str] = field(default_factory=dict)
+    """Title in the user's table of the pool -> column of the pool; empty = all its columns as they are called."""
     proposals: pd.DataFrame = field(default_factory=lambda: empty(PROPOSALS))
     wells: pd.DataFrame = field(default_factory=lambda: empty(WELLS))
     """Exported wells, a row each."""
@@ -187,7 +189,7 @@ def fold(events: list[Event], load: Callable[[str], pd.DataFrame]) -> State:
         raise CampaignError(message)
     first = events[0].payload
     settings = from_mapping(CampaignSettings, first["settings"], "the campaign's settings")
-    state = State(settings, tuple(first["tasks"]), first["objects"]["pool"])
+    state = State(settings, tuple(first["tasks"]), first["objects"]["pool"], dict(first.get("titles", [])))
     for event in events[1:]:
         if event.kind not in _STEPS:
             message = f"Event {event.sequence} is of unknown kind {event.kind!r}; install a newer release."

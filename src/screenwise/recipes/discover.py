@@ -5,8 +5,9 @@ from pathlib import Path
 import pandas as pd
 
 from screenwise.campaign.policy import Objective, Request, policy_for, propose_from
+from screenwise.campaign.round import RESERVED, plate_columns
 from screenwise.design.plate import PlateRules, layout, write_plate
-from screenwise.errors import ConfigError
+from screenwise.errors import ConfigError, DataError
 from screenwise.recipes.learn import conditions_for, open_run, own_columns, run_tasks
 from screenwise.recipes.outcome import Outcome, Progress, silent
 from screenwise.recipes.settings import Ask, Reading
@@ -25,12 +26,13 @@ def propose(
     model, tasks = open_run(run), run_tasks(run)
     objective = Objective.parse(ask.objective or _only(tasks))
     if objective.task not in tasks:
-        message = f"The run knows no task {objective.task!r}; it knows {', '.join(tasks)}."
+        message = f"The run knows no task {objective.task!r}; it knows {', '.join(tasks)}. Name one of them."
         raise ConfigError(message)
     conditions = conditions_for(run, pool, reading, progress=progress)
     usable = (conditions["note"].astype(str) == "") & ~conditions["condition_id"].duplicated()
     open_pool = conditions[usable].reset_index(drop=True)
     known = pd.read_parquet(run / "training.parquet")["condition_id"]
+    _some_left(open_pool["condition_id"].isin(known), conditions["note"].astype(str), (pool, run))
     proposal = propose_from(
         model,
         tasks.index(objective.task),
@@ -39,15 +41,17 @@ def propose(
         policy=policy_for("auto", ask.acquisition),
         measured=known,
     )
-    chosen = own_columns(conditions)[usable].reset_index(drop=True).iloc[proposal.rows].reset_index(drop=True)
-    chosen = chosen.assign(
-        score=proposal.score,
-        predicted=proposal.mean,
-        std=proposal.std,
-        in_domain=proposal.in_domain,
-        reason=proposal.reason,
-    )
-    write_plate(layout(chosen, PlateRules(), ask.seed), out, [objective.task])
+    said = {
+        "score": proposal.score,
+        "predicted": proposal.mean,
+        "std": proposal.std,
+        "in_domain": proposal.in_domain,
+        "reason": proposal.reason,
+    }
+    own = plate_columns(conditions.drop(columns="note"), conditions.attrs.get("titles", {}), {*RESERVED, *said})
+    plate = own[usable].iloc[proposal.rows].reset_index(drop=True).assign(**said)
+    write_plate(layout(plate, PlateRules(), ask.seed), out, [objective.task])
+    chosen = own_columns(conditions)[usable].iloc[proposal.rows].reset_index(drop=True).assign(**said)
     facts = {
         "objective": str(objective),
         "candidates": len(open_pool),
@@ -58,6 +62,20 @@ def propose(
     rows = [{str(name): value for name, value in row.items()} for row in chosen.head(SHOWN).to_dict("records")]
     fewer = f"Only {len(chosen)} of {ask.wells} wells are filled: the pool has no more open candidates."
     return Outcome(facts, rows, [fewer] if len(chosen) < ask.wells else [], {"plate map": str(out)})
+
+
+def _some_left(measured: pd.Series, notes: pd.Series, names: tuple[str, Path]) -> None:
+    """Refuse a pool in which nothing can be chosen, and say why not."""
+    pool, run = names
+    if len(measured) == 0:
+        message = f"None of the {len(notes)} rows of {pool} can be used; the first: {notes.iloc[0]}."
+        raise DataError(message)
+    if measured.all():
+        message = (
+            f"All {len(measured)} candidates of {pool} were measured already: {run} was fitted on them. "
+            "Give a pool with candidates that were not."
+        )
+        raise DataError(message)
 
 
 def _only(tasks: list[str]) -> str:
