@@ -154,6 +154,17 @@ def test_impossible_splits_say_why(name, options, reason):
         make_folds(name, screen, **options)
 
 
+def test_only_columns_that_look_like_splits_are_offered():
+    screen = make_screen(pd.DataFrame({"gene": list("ABCD")}), np.ones((4, 1)), ["growth"])
+    cells = pd.DataFrame({"part": ["train", "test", "train", "valid"], "my_fold": [1, 2, 1, 2], "active": [0, 1, 0, 1]})
+    cells = cells.assign(year=2020, replicates=[1, 2, 1, 1])
+    with pytest.raises(ConfigError, match=r"leave_entity_out, part, my_fold\.$"):
+        make_folds("scafold", screen, cells=cells)
+    with pytest.raises(ConfigError, match="no split 'replicates'"):
+        make_folds("replicates", screen, cells=cells)
+    assert len(make_folds("active", screen, cells=cells)) == 2, "any column with folds may be named"
+
+
 def test_cell_lines_can_be_left_out():
     frame = pd.DataFrame({"smiles_a": ["CCO", "CCN"] * 4, "smiles_b": "CCC", "cell_line": list("AABBCCDD")})
     screen = make_screen(frame, np.ones((8, 1)), ["bliss"])

@@ -1,12 +1,13 @@
 """Reading tables: what is found out, and what is refused with file, row and cure."""
 
 import gzip
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from screenwise.data.table import read_raw, read_table
+from screenwise.data.table import read_raw, read_table, write_table
 from screenwise.errors import DataError
 
 ROWS = [["a 1", "C;C", "5.5"], ["ü2", "N,N", "6"]]
@@ -76,3 +77,14 @@ def test_bad_files_name_themselves_and_the_cure(tmp_path):
             read_raw(path)
         assert path.name in str(caught.value)
         assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [(".", "is a folder"), ("a.xlsx", "a.xlsx does not say which kind"), ("table", "kind of table")]
+)
+def test_what_cannot_be_written_says_what_to_name(tmp_path, monkeypatch, name, said):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=said) as caught:
+        write_table(pd.DataFrame({"x": [1]}), Path(name))
+    assert "give the name of a file that ends in .csv, .tsv or .parquet" in str(caught.value)
+    assert list(tmp_path.iterdir()) == []

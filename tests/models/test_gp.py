@@ -61,6 +61,21 @@ def test_learns_and_knows_how_well(fitted, pool):
     assert prediction.in_domain.mean() > 0.7
 
 
+def test_std_of_what_was_measured_holds_the_noise_of_measuring_it_again():
+    rng = np.random.default_rng(4)
+    conditions = pd.DataFrame({"gene": "G", "feature:x": np.linspace(0, 6, 120), "feature:y": rng.normal(size=120)})
+    conditions["gene"] += conditions.index.astype(str)
+    latent = np.sin(conditions["feature:x"].to_numpy())[:, None]
+    screen = make_screen(conditions, (latent + rng.normal(0, 0.3, latent.shape)).astype(np.float32), ["growth"])
+    model = GaussianProcess().fit(screen)
+    prediction, posterior = model.predict(conditions), model.posterior(conditions)
+    np.testing.assert_allclose(prediction.std[:, 0], np.sqrt(posterior.variance + posterior.noise), rtol=1e-4)
+    assert (prediction.std[:, 0] > np.sqrt(posterior.noise)).all()
+    lower, upper = prediction.interval()
+    again = latent + rng.normal(0, 0.3, latent.shape)
+    assert 0.8 < np.mean((lower <= again) & (again <= upper)) <= 1
+
+
 def test_domain_excludes_what_is_unlike_everything(fitted):
     odd = pd.DataFrame({"smiles": ["[Au+].[Cl-].F[P-](F)(F)(F)(F)F", SMILES[TRAIN[0]]]})
     assert fitted.predict(odd).in_domain.tolist() == [[False, False], [True, True]]

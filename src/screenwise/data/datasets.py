@@ -10,7 +10,7 @@ import pandas as pd
 from screenwise.data.catalogue import DATASETS, KNOWLEDGE, POOLS, DatasetInfo, Pool
 from screenwise.data.fetch import data_folders, read_data_file
 from screenwise.data.loaders import LOADERS
-from screenwise.data.table import write_table
+from screenwise.data.table import write_table, written_kind
 from screenwise.errors import DatasetError
 from screenwise.screen import Screen
 
@@ -89,6 +89,7 @@ def write_dataset_table(name: str, path: Path) -> int:
     path
         File to write: .csv, .tsv or .parquet (.csv.gz and .tsv.gz too).
     """
+    written_kind(path)  # before anything is fetched
     table = _as_table(load_dataset(name))
     write_table(table, path)
     return len(table)

@@ -275,15 +275,21 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
     >>> path.read_text()
     'x\n1.5\n'
     """
-    path = Path(path)
-    kind = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
-    if kind not in (".csv", ".tsv", ".parquet"):
-        what = "is a folder" if path.is_dir() else "does not say which kind of table to write"
-        message = f"{path} {what}; give the name of a file that ends in .csv, .tsv or .parquet."
-        raise DataError(message)
+    path, kind = Path(path), written_kind(path)
     with atomic_path(path) as draft:
         if kind == ".parquet":
             frame.to_parquet(draft, index=False)
         else:
             compression: Any = {"method": "gzip", "mtime": 0} if path.suffix == ".gz" else None
             frame.to_csv(draft, index=False, sep="\t" if kind == ".tsv" else ",", compression=compression)
+
+
+def written_kind(path: Path) -> str:
+    """Return .csv, .tsv or .parquet, as a table of this name is written; another name is an error."""
+    path = Path(path)
+    kind = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
+    if kind not in (".csv", ".tsv", ".parquet"):
+        what = "is a folder" if path.is_dir() else "does not say which kind of table to write"
+        message = f"{path} {what}; give the name of a file that ends in .csv, .tsv or .parquet."
+        raise DataError(message)
+    return kind

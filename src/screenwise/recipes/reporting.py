@@ -196,15 +196,22 @@ def run_card(folder: Path) -> None:
         split=split if settings["split"] != "none" else "none: learnt from everything, scored on nothing",
         metrics=pd.DataFrame(metrics["held_out"]) if metrics["held_out"] else None,
         domain="in_domain says whether a condition is as near to what was learnt as those are to each other; "
-        "it is empty where the model does not say.",
-        limits=(
-            "Intervals hold 90 % of new measurements on average, fewer on activity cliffs.",
-            "Nothing is known of conditions outside the domain.",
-        ),
+        "it is empty where nothing tells how alike conditions are.",
+        limits=_limits(set(tasks["kind"])),
         reproduce={"seed": settings["seed"]},
         versions=config["environment"],
     )
     write_card(folder / "card.md", card)
+
+
+def _limits(kinds: set[str]) -> list[str]:
+    limits = ["Nothing is known of conditions outside the domain."]
+    if "classification" in kinds:
+        limits.insert(0, "The mean of a yes-or-no task is a probability, and its interval ends at 0 and 1.")
+    if "regression" in kinds:
+        limits.insert(0, "Intervals hold 90 % of new measurements on average, fewer on activity cliffs.")
+        limits.insert(1, "Of conditions learnt from, std is that of measuring them again, as far as it can be told.")
+    return limits
 
 
 def similarity_errors(cells: pd.DataFrame, similarity: Any) -> Picture:
