@@ -21,7 +21,7 @@ from screenwise.campaign.proposal import (
     reasons_with_forced,
     signal,
 )
-from screenwise.design.acquisition import ACQUISITIONS, pick_thompson, pick_top, ucb
+from screenwise.design.acquisition import ACQUISITIONS, OVER_INCUMBENT, pick_thompson, pick_top, ucb
 from screenwise.errors import ModelError
 from screenwise.evaluate.metrics import rank_correlation
 from screenwise.models import make_model
@@ -57,7 +57,7 @@ def choose_with_model(policy: Policy, known: Screen, plan: Plan) -> Proposal:
     )
     asked = np.flatnonzero(plan.rules.open | np.isin(np.arange(len(pool)), plan.rules.first))
     prediction = _spread_out(model.predict(pool.iloc[asked].reset_index(drop=True)), asked, len(pool))
-    best = float(target.max()) if policy.acquisition == "ei" else float(np.quantile(target, HIT_QUANTILE))
+    best = float(target.max() if policy.acquisition in OVER_INCUMBENT else np.quantile(target, HIT_QUANTILE))
     kappa = policy.kappa_at(plan.request.progress_share)
     rows, score = _pick(policy.acquisition, prediction, (best, kappa), plan)
     mean, std = _moments(prediction, rows)
@@ -90,7 +90,7 @@ def propose_from(
     request
         Objective, wells, rules.
     policy
-        Its acquisition and kappa count; for ei and probability_of_hit the best prediction of the pool,
+        Its acquisition and kappa count; for ei, pi and probability_of_hit the best prediction of the pool,
         or the edge of its best 5 %, stand in for what was measured.
     measured
         condition_ids not to be chosen again.
@@ -106,7 +106,7 @@ def propose_from(
         message = "The model predicts none of the open candidates; look at the note column of `screenwise predict`."
         raise ModelError(message)
     kappa = policy.kappa_at(request.progress_share)
-    best = float(known.max() if policy.acquisition == "ei" else np.quantile(known, HIT_QUANTILE))
+    best = float(known.max() if policy.acquisition in OVER_INCUMBENT else np.quantile(known, HIT_QUANTILE))
     turned = -1.0 if request.objective.direction == "minimize" else 1.0
     # the model that `auto` chose knows what it can do; `auto` itself only passes questions on
     able = getattr(model, "model_", model)

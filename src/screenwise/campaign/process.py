@@ -12,8 +12,8 @@ from screenwise.campaign.pool_model import PoolKernels, PoolModel, PoolModelSett
 from screenwise.campaign.proposal import Plan, Policy, Proposal, at_random, reasons_with_forced, signal
 from screenwise.design.acquisition import (
     ACQUISITIONS,
+    OVER_INCUMBENT,
     draw_functions,
-    log_expected_improvement,
     pick_batch_ucb,
     pick_thompson,
     pick_top,
@@ -34,6 +34,9 @@ DRAWN = 1000
 """Candidates of the highest bounds among which functions are drawn."""
 REASONS = {
     "ei": "most improvement expected",
+    "log_ei": "most improvement expected",
+    "pi": "most likely to beat the best so far",
+    "standard_deviation": "the model knows least here",
     "thompson": "best in one function drawn from the model",
     "probability_of_hit": "most likely a hit",
 }
@@ -98,12 +101,10 @@ def pick_with(acquisition: str, view: View, kappa: float, plan: Plan) -> tuple[N
     if acquisition == "thompson":
         return _pick_thompson(view, plan), view.mean
     prediction = Prediction(view.mean[:, None].astype(np.float32), view.std[:, None].astype(np.float32))
-    if acquisition == "ei":
-        # the logarithm orders candidates alike and does not fade to equal zeros
-        score = log_expected_improvement(prediction, best=float(view.target.max()))
-    else:
-        best = float(np.quantile(view.target, HIT_QUANTILE))
-        score = ACQUISITIONS[acquisition](prediction, best=best, rng=stream(plan.request.seed, "acquisition"))
+    best = float(view.target.max() if acquisition in OVER_INCUMBENT else np.quantile(view.target, HIT_QUANTILE))
+    # the logarithm orders candidates alike and does not fade to equal zeros
+    name = "log_ei" if acquisition == "ei" else acquisition
+    score = ACQUISITIONS[name](prediction, best=best, rng=stream(plan.request.seed, "acquisition"))
     allowed, first = plan.rules.mask_or_rule(), plan.rules.first
     return pick_top(score, plan.request.wells, plan.keys, allowed=allowed, first=first), score
 

@@ -194,7 +194,7 @@ def badge(
     keys
         (n,) are the random numbers: other keys, another draw.
     probability
-        (n, c) of the classes; None = regression.
+        (n, c) of the classes; NaN = never picked; None = regression.
     allowed
         (n,) mask, or a function from the picks so far to the mask of what may follow.
     first
@@ -209,18 +209,21 @@ def badge(
     """
     features = check_features(features)
     check_size(len(features), keys=len(keys))
-    coefficient = None
+    coefficient: NDArray[Any] | None = None
+    known: Any = np.ones(len(features), bool)
     if probability is not None:
         check_size(len(features), probability=len(probability))
         coefficient = check_probability(probability).astype(np.float32)
+        known = ~np.isnan(coefficient).any(axis=1)
         coefficient[np.arange(len(coefficient)), coefficient.argmax(axis=1)] -= 1.0
+        coefficient[~known] = 0.0
     space = make_space(features, coefficient)
     frontier = Frontier(space, keys, size)
     lengths = space.own if coefficient is not None else make_space(features, np.ones((len(features), 1), "f4")).own
     picks: list[int] = []
     forced = [int(one) for one in first][:size]
     while len(picks) < size:
-        mask = open_mask(allowed, picks, len(features))
+        mask = known & open_mask(allowed, picks, len(features))
         if forced:
             pick = forced.pop(0)
         elif not picks:

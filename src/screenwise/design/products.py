@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from screenwise.design.cover import SAFE
 
-BLOCK = 2048
+BLOCK = 512
 """Rows of one product."""
 
 

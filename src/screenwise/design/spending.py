@@ -103,7 +103,7 @@ def _price_of_money(
         gain = hits - middle * cost
         best = np.argpartition(-gain, wells - 1)[:wells] if wells < len(gain) else np.arange(len(gain))
         best = best[gain[best] > 0]
-        bound = min(bound, middle * money + float(gain[best].sum()))
+        bound = min(bound, float(gain[best].sum()) + (middle * money if middle else 0.0))
         if cost[best].sum() <= money:
             high = middle
             if turn == 0:
