@@ -7,7 +7,7 @@ import pytest
 from screenwise.errors import DataError
 from screenwise.recipes.learn import fit, predict
 from screenwise.recipes.settings import FitSettings, Reading
-from screenwise.recipes.tables import measured
+from screenwise.recipes.tables import candidates, measured
 
 GENES = [f"GENE{number}" for number in range(40)]
 
@@ -41,3 +41,17 @@ def test_features_of_other_genes_are_an_error(tmp_path):
     table, reading = screen_with_features(tmp_path, [name.lower() for name in GENES])
     with pytest.raises(DataError, match=r"features\.csv names none of the 40 conditions"):
         measured(table, reading)
+
+
+def test_structures_show_progress_and_a_dataset_names_its_source(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("smiles,pKi\n" + "".join(f"{'C' * size}O,{size}\n" for size in range(1, 30)))
+    told = []
+    read = measured(str(path), Reading(), progress=lambda *what: told.append(what))
+    assert read.source == str(path)
+    assert told[0] == ("Standardising structures", 0, 29)
+    assert told[-1] == ("Standardising structures", 29, 29)
+    told.clear()
+    assert len(candidates(str(path), Reading(), progress=lambda *what: told.append(what))) == 29
+    assert told[-1] == ("Standardising structures", 29, 29)
+    assert measured("ifng", Reading()).source == "dataset ifng"

@@ -35,7 +35,7 @@ def campaign_new(
     """
     from screenwise.recipes import campaigns  # noqa: PLC0415
 
-    return campaigns.new(folder, pool, options, Reading(columns, features))
+    return campaigns.new(folder, pool, options, Reading(columns, features), progress=bars())
 
 
 @campaign.command(name="propose")

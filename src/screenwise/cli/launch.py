@@ -10,13 +10,15 @@ from cyclopts import Parameter
 from cyclopts.config import Toml
 
 from screenwise.cli import campaign as _campaign  # noqa: F401 - names its commands
+from screenwise.cli import perturbseq as _perturbseq  # noqa: F401
 from screenwise.cli import screens as _screens  # noqa: F401
 from screenwise.cli.root import app
 from screenwise.config import check_config, to_toml
 from screenwise.data.columns import Columns
 from screenwise.errors import ScreenwiseError
 from screenwise.recipes.outcome import Outcome
-from screenwise.recipes.progress import show
+from screenwise.recipes.pair_settings import PairAsk, PairEvaluation, PairFitSettings, ProfileReading
+from screenwise.recipes.progress import close_bars, show
 from screenwise.recipes.settings import (
     Ask,
     CampaignOptions,
@@ -32,6 +34,10 @@ PRINTABLE: dict[str, tuple[Any, ...]] = {
     "campaign new": (CampaignOptions("maximize:TASK"), Columns()),
     "compare": (CompareSettings(), Columns()),
     "simulate": (SimulateSettings(), Columns()),
+    "perturbseq fit": (PairFitSettings(), ProfileReading()),
+    "perturbseq interactions": (ProfileReading(),),
+    "perturbseq suggest": (PairAsk(),),
+    "perturbseq evaluate": (PairEvaluation(), ProfileReading()),
 }
 """Commands whose settings `--print-config` writes as TOML."""
 
@@ -108,4 +114,5 @@ def _command(tokens: tuple[str, ...]) -> str:
 
 
 def _say(text: str) -> None:
+    close_bars()
     sys.stderr.write(text + "\n")

@@ -159,7 +159,7 @@ def propose(
     """
     from screenwise.recipes import discover  # noqa: PLC0415
 
-    return discover.propose(run, pool, out, ask, Reading(columns))
+    return discover.propose(run, pool, out, ask, Reading(columns), progress=bars())
 
 
 @app.command

@@ -7,6 +7,7 @@ import pandas as pd
 
 from screenwise.campaign.campaign import Campaign, CampaignSettings
 from screenwise.campaign.policy import Objective
+from screenwise.campaign.round import checked_tasks
 from screenwise.data.table import write_table
 from screenwise.design.plate import PlateRules
 from screenwise.errors import CampaignError
@@ -21,30 +22,51 @@ SHOWN = 8
 """Proposed conditions that the terminal shows."""
 
 
-def new(folder: Path, pool: str, options: CampaignOptions, reading: Reading = Reading()) -> Outcome:
+def new(
+    folder: Path, pool: str, options: CampaignOptions, reading: Reading = Reading(), *, progress: Progress = silent
+) -> Outcome:
     """Begin a campaign over the readable candidates of a pool; the others are counted."""
-    conditions = candidates(pool, reading)
+    settings = _settings(options)
+    conditions = candidates(pool, reading, progress=progress)
     unreadable = conditions["note"].astype(str) != ""
     usable = conditions[~unreadable].drop(columns="note")
     doubled = usable["condition_id"].duplicated()
     usable = usable[~doubled].reset_index(drop=True)
-    settings = CampaignSettings(
-        objective=options.objective,
-        model=options.model,
-        acquisition=options.acquisition,
-        wells=options.wells,
-        rounds=options.rounds,
-        seed=options.seed,
-    )
-    campaign = Campaign.create(folder, usable, settings)
+    campaign = Campaign.create(folder, usable, settings, titles=conditions.attrs.get("titles"))
+    rules = settings.plate
+    plates = -(-settings.wells // rules.capacity)
     facts = {
         "campaign": str(campaign.folder),
         "objective": options.objective,
         "candidates": len(usable),
         "left out, unreadable": int(unreadable.sum()),
         "left out, the same condition twice": int(doubled.sum()),
+        "plates of a round": f"{plates} of {rules.format} wells, each with up to {rules.capacity} candidates",
     }
-    return Outcome(facts, notes=[f"Next: screenwise campaign propose {folder}"])
+    return Outcome(facts, notes=[*_plate_notes(settings, plates), f"Next: screenwise campaign propose {folder}"])
+
+
+def _settings(options: CampaignOptions) -> CampaignSettings:
+    """Return the settings of a campaign; wrong ones are an error before the pool is read."""
+    values = dict(vars(options))
+    names = ("positive", "negative", "positive_id", "negative_id", "copies", "replicates", "edge")
+    rules = PlateRules(format=values.pop("plate_format"), **{name: values.pop(name) for name in names})
+    settings = CampaignSettings(**values, plate=rules)
+    checked_tasks(settings)
+    return settings
+
+
+def _plate_notes(settings: CampaignSettings, plates: int) -> list[str]:
+    rules, notes = settings.plate, []
+    if plates > 1 and settings.wells < plates * rules.capacity:
+        notes.append(
+            f"{settings.wells} candidates do not fill {plates} plates: --wells {plates * rules.capacity} would, "
+            f"and {(plates - 1) * rules.capacity} would need a plate less."
+        )
+    for kind in ("positive", "negative"):
+        if getattr(rules, kind) and not getattr(rules, f"{kind}_id"):
+            notes.append(f"The {kind} control has no name on the plate map: --{kind}-id gives it one.")
+    return notes
 
 
 def propose(folder: Path) -> Outcome:
@@ -59,10 +81,12 @@ def propose(folder: Path) -> Outcome:
 
 def export(folder: Path, out: Path) -> Outcome:
     """Write the proposed round as a plate map."""
-    sheet = Campaign.open(folder).export(out)
+    campaign = Campaign.open(folder)
+    sheet, tasks = campaign.export(out), campaign.state().tasks
     facts = {"wells": len(sheet), "plates": int(sheet["plate"].nunique())}
     facts |= {f"  {role}": int(count) for role, count in sheet["role"].value_counts().items()}
-    note = f"Fill in the last column and run: screenwise campaign ingest {folder} {out}"
+    columns = "the last column" if len(tasks) == 1 else f"the columns {', '.join(tasks)}"
+    note = f"Fill in {columns} and run: screenwise campaign ingest {folder} {out}"
     return Outcome(facts, notes=[note], files={"plate map": str(out)})
 
 
@@ -83,7 +107,7 @@ def status(folder: Path) -> Outcome:
         facts["best"] = " ".join(str(part) for name, part in best.items() if name != "condition_id" and part != "")
     if said["evidence"].get("signal") is False:
         facts["signal"] = "the measured wells show no usable signal: the proposals are no better than chance"
-    flagged = [f"{one['plate']}, {one['check']}: {one['message']}" for one in said["flagged"]]
+    flagged = [f"{one['plate']}, {one['task']}, {one['check']}: {one['message']}" for one in said["flagged"]]
     return Outcome(facts, said["by_round"], flagged, details=said)
 
 

@@ -79,6 +79,28 @@ class CampaignOptions:
     """Rounds planned; the campaign may go on past them."""
     seed: int = 0
     """Seed of everything random."""
+    start: int | None = None
+    """Wells of the first round, chosen at random; as many as `wells` by default."""
+    threshold: float | None = None
+    """A measured value at least this good, in the direction of the objective, counts as a hit."""
+    readouts: tuple[str, ...] = ()
+    """Tasks read beside the objective's: each gets a column on the plate map and is kept."""
+    plate_format: int = 96
+    """Wells of a plate: 96, 384 or 1536."""
+    positive: int = 4
+    """Wells of the positive control on every plate."""
+    negative: int = 4
+    """Wells of the negative control on every plate."""
+    positive_id: str = ""
+    """What the positive control is: a condition_id of the pool, or a name of your own."""
+    negative_id: str = ""
+    """What the negative control is."""
+    copies: int = 1
+    """Wells of every candidate; those beyond the first are replicates."""
+    replicates: int = 4
+    """Further candidates of every plate, chosen at random, that are measured once more."""
+    edge: str = "any"
+    """What the outer wells of a plate hold: any, controls (and never samples), or empty."""
 
 
 @dataclass(frozen=True)

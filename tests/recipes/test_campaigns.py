@@ -1,0 +1,115 @@
+"""A campaign as a user begins it: plates with named controls, several readouts, the same bits again."""
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from screenwise.campaign.state import CampaignSettings
+from screenwise.design.plate import PlateRules
+from screenwise.errors import ConfigError
+from screenwise.recipes import campaigns
+from screenwise.recipes.settings import CampaignOptions, Reading
+
+GENES = 400
+
+
+@pytest.fixture
+def pool(tmp_path):
+    rng = np.random.default_rng(0)
+    genes = [f"GENE{number}" for number in range(GENES)]
+    numbers = {f"x{place}": rng.normal(size=GENES) for place in range(3)}
+    pd.DataFrame({"gene": genes}).to_csv(tmp_path / "pool.csv", index=False)
+    pd.DataFrame({"gene": genes} | numbers).to_csv(tmp_path / "features.csv", index=False)
+    return str(tmp_path / "pool.csv"), Reading(features=tmp_path / "features.csv")
+
+
+def test_options_are_the_settings_of_a_campaign_and_of_its_plates():
+    offered = {field.name: field.default for field in fields(CampaignOptions)}
+    settings = {field.name: field.default for field in fields(CampaignSettings) if field.name != "plate"}
+    plate = {field.name: field.default for field in fields(PlateRules) if field.name != "plate_name"}
+    plate["plate_format"] = plate.pop("format")
+    assert offered == settings | plate
+
+
+def fill(plate, tasks):
+    table = pd.read_csv(plate)
+    rng = np.random.default_rng(1)
+    level = table["role"].map({"positive": 10.0, "negative": 0.0})
+    worth = table["gene"].fillna("GENE0").str.removeprefix("GENE").astype(float) / GENES * 5
+    for task in tasks:
+        table[task] = level.fillna(worth) + rng.normal(0, 0.1, len(table))
+    table.to_csv(plate, index=False)
+
+
+def test_a_plate_with_named_controls_goes_out_and_comes_back(tmp_path, pool):
+    options = CampaignOptions(
+        "maximize:growth", wells=150, start=60, threshold=4.0, readouts=("viability",), plate_format=384, positive=12,
+        negative=8, positive_id="bortezomib", negative_id="DMSO", replicates=6, copies=2, edge="empty", rounds=3,
+    )  # fmt: skip
+    begun = campaigns.new(tmp_path / "hits", pool[0], options, pool[1])
+    assert begun.facts["plates of a round"] == "2 of 384 wells, each with up to 141 candidates"
+    assert "--wells 282 would" in begun.notes[0]
+    campaigns.propose(tmp_path / "hits")
+    out = campaigns.export(tmp_path / "hits", tmp_path / "plate.csv")
+    assert "the columns growth, viability" in out.notes[0]
+    plate = pd.read_csv(tmp_path / "plate.csv")
+    assert plate["role"].value_counts().to_dict() == {"sample": 60, "replicate": 66, "positive": 12, "negative": 8}
+    controls = plate[plate["role"].isin(["positive", "negative"])]
+    assert set(zip(controls["role"], controls["condition_id"], strict=True)) == {
+        ("positive", "bortezomib"),
+        ("negative", "DMSO"),
+    }
+    assert not plate["well"].str.contains(r"^A|^P|01$|24$").any(), "outer wells stay empty"
+    assert list(plate.columns[-2:]) == ["growth", "viability"]
+    fill(tmp_path / "plate.csv", ["growth", "viability"])
+    taken = campaigns.ingest(tmp_path / "hits", tmp_path / "plate.csv").facts
+    assert (taken["new"], taken["quarantined"]) == (2 * 146, 0)
+    status = campaigns.status(tmp_path / "hits").facts
+    samples = plate.loc[plate["role"] == "sample", "gene"].str.removeprefix("GENE").astype(int)
+    assert status["threshold"] == 4.0
+    assert abs(status["hits"] - (samples / GENES * 5 >= 4).sum()) <= 2
+    campaigns.propose(tmp_path / "hits")
+    assert campaigns.export(tmp_path / "hits", tmp_path / "second.csv").facts["plates"] == 2
+    assert campaigns.verify(tmp_path / "hits").facts["ok"]
+    assert campaigns.replay(tmp_path / "hits").facts["rounds the same bit for bit"] == 2
+
+
+def test_a_check_that_fails_names_its_task(tmp_path, pool):
+    options = CampaignOptions("maximize:growth", wells=60, readouts=("viability",))
+    campaigns.new(tmp_path / "hits", pool[0], options, pool[1])
+    campaigns.propose(tmp_path / "hits")
+    campaigns.export(tmp_path / "hits", tmp_path / "plate.csv")
+    fill(tmp_path / "plate.csv", ["growth"])
+    table = pd.read_csv(tmp_path / "plate.csv")
+    table["viability"] = np.random.default_rng(0).normal(size=len(table))
+    table.to_csv(tmp_path / "plate.csv", index=False)
+    campaigns.ingest(tmp_path / "hits", tmp_path / "plate.csv")
+    assert any(note.startswith("R1P1, viability, z prime") for note in campaigns.status(tmp_path / "hits").notes)
+
+
+def test_what_the_user_should_know_of_the_plates_is_said(tmp_path, pool):
+    plain = CampaignOptions("maximize:growth")
+    notes = campaigns.new(tmp_path / "a", pool[0], plain, pool[1]).notes
+    assert "--wells 168 would, and 84 would need a plate less" in notes[0]
+    assert "--positive-id" in notes[1]
+    named = replace(plain, wells=84, positive_id="a", negative=0)
+    assert len(campaigns.new(tmp_path / "b", pool[0], named, pool[1]).notes) == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"plate_format": 100}, "96, 384, 1536"),
+        ({"edge": "round"}, "edge"),
+        ({"start": 0}, "start"),
+        ({"positive": 96}, "no well left"),
+        ({"readouts": ("well",)}, "well"),
+    ],
+    ids=str,
+)
+def test_wrong_settings_are_refused_and_nothing_is_made(tmp_path, pool, wrong, said):
+    with pytest.raises(ConfigError, match=said):
+        campaigns.new(tmp_path / "hits", pool[0], CampaignOptions("maximize:growth", **wrong), pool[1])
+    assert not (tmp_path / "hits").exists()
