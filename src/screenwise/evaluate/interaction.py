@@ -181,27 +181,11 @@ def interactions(
     double, first, second, control = (value[rows[:, k]][:, used] for k in range(4))
     effect, single_a, single_b = double - control, first - control, second - control
     departure = effect - single_a - single_b
-    error = None if standard_error is None else np.asarray(standard_error, np.float64)
-    if error is not None and error.shape != value.shape:
-        message = f"Standard errors are {error.shape}, the profiles {value.shape}; they must agree."
-        raise DataError(message)
-    variance = None if error is None else np.square(error[:, used])[rows].sum(axis=1)
+    variance = None if standard_error is None else _variance(standard_error, value.shape, rows, used)
     null = _choose_null(settings.null, variance, null_norms)
-    z = _scores(departure, variance)
-    if null == "bootstrap":
-        norms = np.asarray(null_norms, np.float64)
-        if norms.ndim != PAIR or len(norms) != len(rows):
-            message = (
-                f"Lengths of sampling errors are {norms.shape}; there must be one row for each of {len(rows)} pairs."
-            )
-            raise DataError(message)
-        length = np.sqrt(np.square(departure).sum(axis=1))
-        p_value = (1 + (norms >= length[:, None]).sum(axis=1)) / (1 + norms.shape[1])
-        noise = np.sqrt(np.square(norms).mean(axis=1))
-    elif null == "known" and variance is not None:
-        p_value, noise = norm_p_value(departure, variance), np.sqrt(variance.sum(axis=1))
-    else:
-        p_value, noise = outlier_p_value(np.square(z).sum(axis=1)), np.full(len(rows), np.nan)
+    z = _scores(departure, None if null == "empirical" else variance)
+    p_value, noise = _test_lengths(null, departure, z, variance, null_norms)
+    if null == "empirical":
         notes.append("No errors were given: a pair's p-value says that it departs more than most pairs do.")
     table = screen.conditions.iloc[rows[:, 0]]
     pairs = _pair_table(genes_of(table), departure, effect, p_value, noise)
@@ -286,6 +270,34 @@ def interaction_types(fits: Mapping[str, ArrayLike], rules: TypeRules | None = N
     found[dominance >= rules.epistasis] = "epistasis"
     found[(fit < rules.neomorphic) & (magnitude < rules.synergy)] = "neomorphic"
     return found
+
+
+def _variance(
+    standard_error: ArrayLike, shape: tuple[int, ...], rows: NDArray[np.int64], used: NDArray[np.bool_]
+) -> Floats:
+    """Return (m, p) variances of departures: the squared errors of double, singles and control, added."""
+    error = np.asarray(standard_error, np.float64)
+    if error.shape != shape:
+        message = f"Standard errors are {error.shape}, the profiles {shape}; they must agree."
+        raise DataError(message)
+    return np.asarray(np.square(error[:, used])[rows].sum(axis=1))
+
+
+def _test_lengths(
+    null: str, departure: Floats, z: Floats, variance: Floats | None, null_norms: ArrayLike | None
+) -> tuple[Floats, Floats]:
+    """Return (m,) p-values of the departures' lengths, and the lengths that noise alone would have."""
+    if null == "bootstrap":
+        norms = np.asarray(null_norms, np.float64)
+        if norms.ndim != PAIR or len(norms) != len(departure):
+            message = f"Lengths of sampling errors are {norms.shape}; there must be one row for each of "
+            raise DataError(message + f"{len(departure)} pairs.")
+        length = np.sqrt(_dot(departure, departure))
+        above = (norms >= length[:, None]).sum(axis=1)
+        return (1 + above) / (1 + norms.shape[1]), np.sqrt(np.square(norms).mean(axis=1))
+    if null == "known" and variance is not None:
+        return norm_p_value(departure, variance), np.sqrt(variance.sum(axis=1))
+    return outlier_p_value(np.square(z).sum(axis=1)), np.full(len(departure), np.nan)
 
 
 def _choose_null(asked: str, variance: Floats | None, norms: ArrayLike | None) -> str:
