@@ -24,7 +24,7 @@ from screenwise.models.multitask import MultiTask, MultiTaskConfig  # noqa: E402
 from screenwise.models.multitask_network import MultiTaskNetwork  # noqa: E402
 from screenwise.prediction import Z90  # noqa: E402
 from screenwise.represent.fingerprint import Fingerprint  # noqa: E402
-from screenwise.train.loop import Training, make_optimisers  # noqa: E402
+from screenwise.train.optimisers import make_optimisers  # noqa: E402
 from screenwise.train.sparse import SparseBatch  # noqa: E402
 
 BATCH, STEPS, WARM = 256, 10, 2
@@ -75,7 +75,7 @@ def speed(conditions):
     batches = [x[rows] for rows in order.reshape(-1, BATCH)]
     torch.manual_seed(0)
     ours = MultiTaskNetwork(x.shape[1], (400, 400), 30, dropout=0.3)
-    optimisers = make_optimisers(ours, Training())
+    optimisers = make_optimisers(ours, 1e-3, 0.0)
 
     def our_step(rows):
         ours.zero_grad(set_to_none=True)

@@ -14,8 +14,10 @@ from torch import nn
 from screenwise.errors import ConfigError, ModelError
 from screenwise.run import Run
 from screenwise.train.checkpoint import read_checkpoint
-from screenwise.train.loop import Job, Training, clip_gradients, learning_rate, make_optimisers, train
-from screenwise.train.sparse import LazyAdam, SparseBatch, SparseLinear
+from screenwise.train.loop import Job, Training, learning_rate, train
+from screenwise.train.optimisers import clip_gradients, make_optimisers
+from screenwise.train.sparse import SparseBatch, SparseLinear
+from screenwise.train.sparse_adam import DeferredAdam
 
 QUICK = Training(epochs=3, batch_size=16, learning_rate=0.01)
 
@@ -285,8 +287,8 @@ def test_clipping_counts_sparse_gradients():
 
 def test_weights_are_shared_out_among_the_optimisers():
     network = make_job().network
-    kinds = make_optimisers(network, Training(weight_decay=0.1))
-    assert [type(one) for one in kinds] == [torch.optim.AdamW, LazyAdam]
+    kinds = make_optimisers(network, 1e-3, 0.1)
+    assert [type(one) for one in kinds] == [torch.optim.AdamW, DeferredAdam]
     assert [group["weight_decay"] for group in kinds[0].param_groups] == [0.1, 0.0]
     count = sum(len(group["params"]) for one in kinds for group in one.param_groups)
     assert count == len(list(network.parameters()))

@@ -3,8 +3,9 @@ import pytest
 import torch
 from scipy.sparse import csr_array, random_array
 
-from screenwise.train import sparse
-from screenwise.train.sparse import LazyAdam, SparseBatch, SparseLinear
+from screenwise.errors import DataError
+from screenwise.train.device import limit_threads
+from screenwise.train.sparse import SparseBatch, SparseLinear
 
 
 def batch_of(rows=13, columns=29, density=0.2, seed=0):
@@ -61,47 +62,34 @@ def test_the_buffer_of_one_step_does_not_leak_into_the_next():
         torch.testing.assert_close(layer.weight.grad.to_dense(), expected)
 
 
-def test_lazy_adam_is_adam_where_every_row_is_touched():
-    x = csr_array(np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32))
-    lazy = SparseLinear(4, 3)
-    weight = torch.nn.Parameter(lazy.weight.detach().clone())
-    ours = LazyAdam([lazy.weight], lr=0.05, weight_decay=0.1)
-    theirs = torch.optim.AdamW([weight], lr=0.05, weight_decay=0.1)
-    for _ in range(20):
-        for optimiser in (ours, theirs):
-            optimiser.zero_grad()
-        lazy(SparseBatch.from_csr(x)).square().sum().backward()
-        (torch.from_numpy(x.toarray()) @ weight + lazy.bias.detach()).square().sum().backward()
-        ours.step()
-        theirs.step()
-    torch.testing.assert_close(lazy.weight, weight, rtol=1e-4, atol=1e-5)
+def test_a_layer_of_another_type_goes_through_the_embedding_bag():
+    x = batch_of()
+    layer = SparseLinear(29, 7)
+    exact = SparseLinear(29, 7).double()
+    exact.load_state_dict(layer.state_dict())
+    for one in (layer, exact):
+        one(SparseBatch.from_csr(x)).square().sum().backward()
+    torch.testing.assert_close(layer.weight.grad.to_dense(), exact.weight.grad.to_dense().float(), rtol=1e-5, atol=1e-5)
 
 
-def test_lazy_adam_is_sparse_adam_of_torch():
-    weights = [torch.nn.Parameter(torch.arange(12.0).reshape(4, 3).clone()) for _ in range(2)]
-    optimisers = [LazyAdam([weights[0]], lr=0.1), torch.optim.SparseAdam([weights[1]], lr=0.1)]
-    for step in range(5):
-        rows = torch.tensor([[step % 4, 3]])[:, : 1 if step % 4 == 3 else 2]
-        values = torch.full((rows.shape[1], 3), 0.5 + step)
-        for weight, optimiser in zip(weights, optimisers, strict=True):
-            weight.grad = torch.sparse_coo_tensor(rows, values, (4, 3), check_invariants=True).coalesce()
-            optimiser.step()
-    torch.testing.assert_close(weights[0], weights[1], rtol=1e-5, atol=1e-6)
-
-
-def test_the_update_for_other_devices_is_the_same(monkeypatch):
+@pytest.mark.parametrize("hidden", [1, 7, 16, 33])
+def test_no_bit_depends_on_the_number_of_threads(hidden):
     found = []
-    for update in (sparse._update_rows_cpu, sparse._update_rows):
-        monkeypatch.setattr(sparse, "_update_rows_cpu", update)
-        torch.manual_seed(0)
-        layer = SparseLinear(29, 7)
-        optimiser = LazyAdam([layer.weight], lr=0.01, weight_decay=0.1)
-        for seed in range(4):
-            layer.zero_grad(set_to_none=True)
-            layer(SparseBatch.from_csr(batch_of(seed=seed))).square().sum().backward()
-            optimiser.step()
-        found.append(layer.weight.detach())
-    torch.testing.assert_close(found[0], found[1], rtol=1e-5, atol=1e-6)
+    for threads in (1, 2, 5):
+        with limit_threads(threads):
+            torch.manual_seed(0)
+            layer = SparseLinear(29, hidden)
+            out = layer(SparseBatch.from_csr(batch_of()))
+            out.square().sum().backward()
+            found.append((out.detach(), layer.weight.grad.coalesce().values()))
+    for out, gradient in found[1:]:
+        assert torch.equal(out, found[0][0])
+        assert torch.equal(gradient, found[0][1])
+
+
+def test_a_wider_matrix_is_refused():
+    with pytest.raises(DataError, match=r"column 28, but the layer reads 20 columns"):
+        SparseLinear(20, 3)(SparseBatch.from_csr(batch_of(density=0.9)))
 
 
 @pytest.mark.gpu

@@ -25,7 +25,8 @@ from screenwise.rng import derive_seed, stream
 from screenwise.run import Run
 from screenwise.train.checkpoint import fill_state, flatten_state, read_checkpoint, write_checkpoint
 from screenwise.train.device import device_of, limit_threads, mixed_precision, same_bits, seeded
-from screenwise.train.sparse import LazyAdam, SparseLinear
+from screenwise.train.optimisers import clip_gradients, make_optimisers
+from screenwise.train.sparse_adam import DeferredAdam
 
 SCHEDULES = ("cosine", "constant")
 
@@ -137,12 +138,15 @@ def train(job: Job, settings: Training | None = None, *, seed: int = 0, run: Run
     device = device_of(job.network)
     with seeded(derive_seed(seed, "train", job.name), device), same_bits(device), limit_threads(settings.threads):
         loop = _Loop(job, settings, seed, run)
-        loop.resume()
-        with _interrupts_between_steps(loop):
-            while not loop.history.finished:
-                loop.run_epoch()
-                loop.close_epoch()
-            loop.answer_interrupt()
+        try:
+            loop.resume()
+            with _interrupts_between_steps(loop):
+                while not loop.history.finished:
+                    loop.run_epoch()
+                    loop.close_epoch()
+                loop.answer_interrupt()
+        finally:
+            loop.release()
         loop.job.network.eval()
         return loop.history
 
@@ -181,7 +185,7 @@ class _Loop:
             raise ModelError(message)
         self.job, self.settings, self.seed, self.run = job, settings, seed, run
         self.device = device_of(job.network)
-        self.optimisers = make_optimisers(job.network, settings)
+        self.optimisers = make_optimisers(job.network, settings.learning_rate, settings.weight_decay)
         self.steps = math.ceil(job.rows / settings.batch_size)
         self.history = History()
         self.best: dict[str, Tensor] = {}
@@ -231,6 +235,9 @@ class _Loop:
             )
             raise ModelError(message)
         line: dict[str, Any] = {"fit": job.name, "epoch": history.epoch, "loss": mean}
+        last = history.epoch + 1 >= self.settings.epochs
+        if job.validate is not None or last:
+            self.catch_up()
         if job.validate is not None:
             job.network.eval()
             with torch.no_grad(), mixed_precision(self.device, self.settings.precision):
@@ -243,12 +250,24 @@ class _Loop:
         self.total = torch.zeros_like(self.total)
         waited = history.epoch - 1 - history.best_epoch
         patience = self.settings.patience if job.validate is not None else None
-        if history.epoch >= self.settings.epochs or (patience is not None and waited >= patience):
+        if last or (patience is not None and waited >= patience):
             if self.best:
                 job.network.load_state_dict(self.best)
             history.finished = True
             self.save()
         self.whole = True
+
+    def catch_up(self) -> None:
+        """Give every weight its present value: rows of sparse layers wait until they are used."""
+        for optimiser in self.optimisers:
+            if isinstance(optimiser, DeferredAdam):
+                optimiser.catch_up()
+
+    def release(self) -> None:
+        """Give the network back with its present weights, to be used without the optimisers."""
+        for optimiser in self.optimisers:
+            if isinstance(optimiser, DeferredAdam):
+                optimiser.close()
 
     def answer_interrupt(self) -> None:
         """Raise the Ctrl-C that was noted, if there was one."""
@@ -325,22 +344,6 @@ class _Loop:
             self.run.progress(f"training {self.job.name}", done, self.settings.epochs * self.steps)
 
 
-def make_optimisers(network: nn.Module, settings: Training) -> list[torch.optim.Optimizer]:
-    """Return AdamW for dense weights and `LazyAdam` for the weights of sparse layers."""
-    sparse = [module.weight for module in network.modules() if isinstance(module, SparseLinear)]
-    known = {id(weight) for weight in sparse}
-    dense = [weight for weight in network.parameters() if id(weight) not in known and weight.requires_grad]
-    matrices = [weight for weight in dense if weight.ndim > 1]
-    others = [weight for weight in dense if weight.ndim <= 1]
-    groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    found: list[torch.optim.Optimizer] = []
-    if dense:
-        found.append(torch.optim.AdamW([group for group in groups if group["params"]], lr=settings.learning_rate))
-    if sparse:
-        found.append(LazyAdam(sparse, lr=settings.learning_rate, weight_decay=settings.weight_decay))
-    return found
-
-
 def learning_rate(settings: Training, step: int, steps: int) -> float:
     """Return the rate of a step, counted over all epochs of `steps` steps each.
 
@@ -359,22 +362,6 @@ def learning_rate(settings: Training, step: int, steps: int) -> float:
     share = (step - rising) / max(1, total - 1 - rising)
     low = settings.final_rate
     return settings.learning_rate * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * share)))
-
-
-def clip_gradients(network: nn.Module, most: float) -> float:
-    """Scale all gradients, sparse ones too, so that their joint length is at most `most`; return it before."""
-    values = []
-    for weight in network.parameters():
-        if weight.grad is None:
-            continue
-        if weight.grad.is_sparse:
-            weight.grad = weight.grad.coalesce()
-        values.append(weight.grad.values() if weight.grad.is_sparse else weight.grad)
-    length = float(torch.stack([value.square().sum() for value in values]).sum().sqrt())
-    if length > most:
-        for value in values:
-            value.mul_(most / length)
-    return length
 
 
 def _copy(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,0 +1,300 @@
+"""Compiled loops of the sparse first layer, each over a range of rows or columns that one thread takes.
+
+A column's weight row is 1 to 2 kB at a random place of a table of gigabytes, so what a step costs is how
+long it waits for memory. The loops therefore go over the batch column by column (each row of weights and
+moments is read once per pass) and ask for the next column's rows while they work on the present one.
+No result depends on how the ranges are cut.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba import njit, types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+FUSED = {"contract", "nsz"}
+"""A product and a sum may round once; nothing is reordered."""
+DIGIT = 11
+"""Bits of one pass of the radix sort."""
+LINE = 16
+"""float32 values of a cache line."""
+
+
+def aligned(shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return uninitialised float32 memory that begins on a cache line, in large pages where the system has them.
+
+    Examples
+    --------
+    >>> aligned((3, 2)).shape
+    (3, 2)
+    """
+    count = math.prod(shape)
+    held = np.empty(count + LINE, np.float32)
+    first = -(held.ctypes.data // held.itemsize) % LINE
+    return held[first : first + count].reshape(shape)
+
+
+@intrinsic
+def _ask_for(typingctx: Any, array: Any, place: Any) -> Any:  # pragma: no cover
+    """Tell the processor that ``array[place]`` will be read soon."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        held = context.make_array(signature.args[0])(context, builder, args[0])
+        address = builder.bitcast(builder.gep(held.data, [args[1]]), ir.IntType(8).as_pointer())
+        word = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [address.type, word, word, word])
+        prefetch = builder.module.declare_intrinsic("llvm.prefetch", [address.type], kind)
+        builder.call(prefetch, [address, ir.Constant(word, 0), ir.Constant(word, 3), ir.Constant(word, 1)])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), generate
+
+
+@njit(inline="always")
+def _ask(row: Any) -> None:  # pragma: no cover
+    for place in range(0, row.shape[0], LINE):
+        _ask_for(row, place)
+
+
+@njit(cache=True, nogil=True)
+def sort_by_column(indptr: Any, indices: Any, data: Any, features: int) -> Any:  # pragma: no cover
+    """Sort the entries of CSR rows by column, rows ascending within a column (radix sort).
+
+    Returns
+    -------
+    tuple
+        (u,) columns that occur, ascending, int32; (u + 1,) where each begins; (m,) row of each entry; (m,) value.
+    """
+    count = len(indices)
+    keys, rows, values = indices.astype(np.int32), np.empty(count, np.int32), data.copy()
+    for row in range(len(indptr) - 1):
+        rows[indptr[row] : indptr[row + 1]] = row
+    other_keys, other_rows, other_values = np.empty_like(keys), np.empty_like(rows), np.empty_like(values)
+    shift = 0
+    while (features - 1) >> shift:
+        ends = np.zeros((1 << DIGIT) + 1, np.int64)
+        for entry in range(count):
+            ends[((keys[entry] >> shift) & ((1 << DIGIT) - 1)) + 1] += 1
+        for digit in range(1 << DIGIT):
+            ends[digit + 1] += ends[digit]
+        for entry in range(count):
+            digit = (keys[entry] >> shift) & ((1 << DIGIT) - 1)
+            target = ends[digit]
+            ends[digit] = target + 1
+            other_keys[target], other_rows[target] = keys[entry], rows[entry]
+            other_values[target] = values[entry]
+        keys, other_keys = other_keys, keys
+        rows, other_rows = other_rows, rows
+        values, other_values = other_values, values
+        shift += DIGIT
+    starts = np.empty(count + 1, np.int64)
+    found = 0
+    for entry in range(count):
+        if entry == 0 or keys[entry] != keys[entry - 1]:
+            starts[found] = entry
+            found += 1
+    starts[found] = count
+    return keys[starts[:found]], starts[: found + 1].copy(), rows, values
+
+
+@njit(cache=True, nogil=True, fastmath=FUSED, error_model="numpy")
+def gather(batch: Any, weight: Any, out: Any, part: tuple[int, int]) -> None:  # pragma: no cover
+    """Sum weight rows for the rows `part` of a CSR batch (indptr, indices, data)."""
+    indptr, indices, data = batch
+    for row in range(part[0], part[1]):
+        total = out[row]
+        total[:] = 0
+        for entry in range(indptr[row], indptr[row + 1]):
+            if entry + 4 < len(indices):
+                _ask(weight[indices[entry + 4]])
+            value, source = data[entry], weight[indices[entry]]
+            for unit in range(total.shape[0]):
+                total[unit] += value * source[unit]
+
+
+@njit(inline="always")
+def _within(entries: Any, rank: int, part: tuple[int, int]) -> Any:  # pragma: no cover
+    """Return the next column from `rank` on with entries in the rows `part`, and which entries those are."""
+    _, starts, rows, _ = entries
+    while rank < len(starts) - 1:
+        begin, end = starts[rank], starts[rank + 1]
+        while begin < end and rows[begin] < part[0]:
+            begin += 1
+        while end > begin and rows[end - 1] >= part[1]:
+            end -= 1
+        if begin < end:
+            return rank, begin, end
+        rank += 1
+    return rank, 0, 0
+
+
+@njit(inline="always")
+def _present(table: Any, column: int, skipped: Any, now: int, out: Any) -> None:  # pragma: no cover
+    """Write to `out` (h,) the weight row that dense Adam would have by now."""
+    weight, moments, slot, seen = table
+    row = weight[column]
+    if seen[column] == now:
+        out[:] = row
+        return
+    keep, p0, p1, q0, q1 = skipped[seen[column]]
+    if slot[column] < 0:
+        for unit in range(out.shape[0]):
+            out[unit] = keep * row[unit]
+        return
+    mean, square = moments[slot[column], 0], moments[slot[column], 1]
+    for unit in range(out.shape[0]):
+        root = np.sqrt(square[unit])
+        out[unit] = keep * row[unit] - mean[unit] * (p0 + p1 * root) / (q0 + q1 * root + square[unit])
+
+
+@njit(cache=True, nogil=True, fastmath=FUSED, error_model="numpy")
+def gather_deferred(
+    entries: Any, table: Any, skipped: Any, now: int, out: Any, part: tuple[int, int]
+) -> None:  # pragma: no cover
+    """Sum the weight rows that dense Adam would have by now, for the rows `part` of a batch.
+
+    Nothing is written but ``out``: a row that waits goes on waiting.
+
+    Parameters
+    ----------
+    entries
+        What `sort_by_column` returned.
+    table
+        weight (d, h), moments (slots, 2, h), slot (d,) of a column's moments or -1, seen (d,) step of last use.
+    skipped
+        (steps, 5) what a row missed since each step, see `screenwise.train.sparse_skipped`.
+    now
+        Present step.
+    out
+        (b, h) sums.
+    part
+        First row, and the one after the last.
+    """
+    columns, _, rows, values = entries
+    weight, moments, slot, seen = table
+    out[part[0] : part[1]] = 0
+    current = np.empty(weight.shape[1], np.float32)
+    rank, begin, end = _within(entries, 0, part)
+    while rank < len(columns):
+        after, after_begin, after_end = _within(entries, rank + 1, part)
+        if after < len(columns):
+            column = columns[after]
+            _ask(weight[column])
+            if slot[column] >= 0 and seen[column] < now:
+                _ask(moments[slot[column], 0])
+                _ask(moments[slot[column], 1])
+        _present(table, columns[rank], skipped, now, current)
+        for entry in range(begin, end):
+            total, value = out[rows[entry]], values[entry]
+            for unit in range(current.shape[0]):
+                total[unit] += value * current[unit]
+        rank, begin, end = after, after_begin, after_end
+
+
+@njit(inline="always")
+def _column_gradient(entries: Any, rank: int, upstream: Any, found: Any) -> None:  # pragma: no cover
+    found[:] = 0
+    for entry in range(entries[1][rank], entries[1][rank + 1]):
+        value, source = entries[3][entry], upstream[entries[2][entry]]
+        for unit in range(found.shape[0]):
+            found[unit] += value * source[unit]
+
+
+@njit(cache=True, nogil=True, fastmath=FUSED, error_model="numpy")
+def column_gradients(entries: Any, upstream: Any, out: Any, part: tuple[int, int]) -> None:  # pragma: no cover
+    """Write the weight gradient of the columns `part` of a batch to ``out`` (u, h)."""
+    for rank in range(part[0], part[1]):
+        _column_gradient(entries, rank, upstream, out[rank])
+
+
+@njit(cache=True, nogil=True, fastmath=FUSED, error_model="numpy")
+def squared_lengths(entries: Any, upstream: Any, out: Any, part: tuple[int, int]) -> None:  # pragma: no cover
+    """Write the squared length of the weight gradient of the columns `part` of a batch to ``out`` (u,)."""
+    gradient = np.empty(upstream.shape[1], np.float32)
+    for rank in range(part[0], part[1]):
+        _column_gradient(entries, rank, upstream, gradient)
+        total = 0.0
+        for unit in range(gradient.shape[0]):
+            total += gradient[unit] * gradient[unit]
+        out[rank] = total
+
+
+@njit(cache=True, nogil=True, fastmath=FUSED, error_model="numpy")
+def update_columns(
+    entries: Any, upstream: Any, table: Any, skipped: Any, numbers: Any, part: tuple[int, int]
+) -> None:  # pragma: no cover
+    """Catch up, and take one Adam step on, the weight rows of the columns `part` of a batch.
+
+    The gradient of a column is summed where it is used and never stored.
+
+    Parameters
+    ----------
+    entries, table, skipped, part
+        As for `gather_deferred`; every column has a slot.
+    upstream
+        (b, h) gradient of the layer's sums.
+    numbers
+        now, slots filled before this step; rates of decay of the moments by steps missed (steps, 2);
+        beta1, beta2, rate, root of 1 / (1 - beta2^t), eps, what weight decay keeps (6,).
+    """
+    columns = entries[0]
+    weight, moments, slot, seen = table
+    now, filled, powers, settings = numbers
+    beta1, beta2, rate, correction, eps, keep_now = settings
+    one = np.float32(1.0)
+    gradient = np.empty(weight.shape[1], np.float32)
+    for rank in range(part[0], part[1]):
+        if rank + 1 < part[1]:
+            column = columns[rank + 1]
+            _ask(weight[column])
+            _ask(moments[slot[column], 0])
+            _ask(moments[slot[column], 1])
+        column = columns[rank]
+        _column_gradient(entries, rank, upstream, gradient)
+        row, mean, square = weight[column], moments[slot[column], 0], moments[slot[column], 1]
+        keep, p0, p1, q0, q1 = skipped[seen[column]]
+        if slot[column] >= filled:
+            mean[:] = 0
+            square[:] = 0
+        elif seen[column] < now:
+            fade1, fade2 = powers[now - seen[column]]
+            for unit in range(gradient.shape[0]):
+                root = np.sqrt(square[unit])
+                row[unit] = keep * row[unit] - mean[unit] * (p0 + p1 * root) / (q0 + q1 * root + square[unit])
+                mean[unit] *= fade1
+                square[unit] *= fade2
+            keep = one
+        for unit in range(gradient.shape[0]):
+            g = gradient[unit]
+            m = beta1 * mean[unit] + (one - beta1) * g
+            v = beta2 * square[unit] + (one - beta2) * g * g
+            mean[unit], square[unit] = m, v
+            row[unit] = keep_now * (keep * row[unit]) - rate * m / (np.sqrt(v) * correction + eps)
+        seen[column] = now + 1
+
+
+@njit(cache=True, nogil=True, fastmath=FUSED, error_model="numpy")
+def catch_up(table: Any, skipped: Any, powers: Any, now: int, part: tuple[int, int]) -> None:  # pragma: no cover
+    """Bring the weight rows and moments `part` to the present step; their count starts again at 0."""
+    weight, moments, slot, seen = table
+    for column in range(part[0], part[1]):
+        row, missed = weight[column], now - seen[column]
+        keep, p0, p1, q0, q1 = skipped[seen[column]]
+        seen[column] = 0
+        if missed == 0:
+            continue
+        if slot[column] < 0:
+            if keep != 1:
+                for unit in range(row.shape[0]):
+                    row[unit] *= keep
+            continue
+        mean, square = moments[slot[column], 0], moments[slot[column], 1]
+        fade1, fade2 = powers[missed]
+        for unit in range(row.shape[0]):
+            root = np.sqrt(square[unit])
+            row[unit] = keep * row[unit] - mean[unit] * (p0 + p1 * root) / (q0 + q1 * root + square[unit])
+            mean[unit] *= fade1
+            square[unit] *= fade2
