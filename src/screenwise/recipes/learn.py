@@ -3,6 +3,7 @@
 import hashlib
 import platform
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -176,13 +177,22 @@ def _columns_of(run: Path, table: str, given: Columns) -> Columns:
     before = from_mapping(Columns, read_json(run / "config.json")["columns"])
     if not Path(table).is_file():
         return given
-    there = set(read_table(Path(table)).columns)
+    there = list(map(str, read_table(Path(table)).columns))
     keep: dict[str, Any] = {
         name: value
         for name, value in vars(before).items()
-        if getattr(given, name) is None and isinstance(value, str) and value in there
+        if getattr(given, name) is None and value is not None and all(_named(one, there) for one in _listed(value))
     }
     return replace(given, **keep)
+
+
+def _listed(value: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else value
+
+
+def _named(pattern: str, titles: list[str]) -> bool:
+    """Return whether a table has a column of this name, or, as with --tasks, of this pattern."""
+    return any(title == pattern or fnmatchcase(title, pattern) for title in titles)
 
 
 def _with_run_features(run: Path, conditions: pd.DataFrame) -> pd.DataFrame:
