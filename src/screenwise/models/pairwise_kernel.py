@@ -63,6 +63,7 @@ def principal_axes(rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDAr
     _, length, axes = np.linalg.svd(rows - mean, full_matrices=False)
     variance = length**2 / len(rows)
     keep = variance > LEAST_VARIANCE * max(variance[0], 1e-300)
+    keep[0] = True  # rows that are all the same still need a frame
     axes, variance = axes[keep], variance[keep]
     rest = mean - axes.T @ (axes @ mean)
     size = float(np.linalg.norm(rest))

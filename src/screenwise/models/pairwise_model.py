@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from screenwise.config import from_mapping, to_mapping
 from screenwise.errors import ModelError
@@ -41,6 +42,8 @@ FEW_DOUBLES = 6
 """Fewer measured doubles than this are told with every prediction."""
 NEW_ERRORS = 400
 """Most held-out errors that decide the width of pairs with unmeasured singles."""
+ONE_THREAD_ROWS = 2000
+"""Up to this many combinations one BLAS thread is as fast as many."""
 REPEAT_REACH = 1.1
 """90 % quantile over root mean square of the length of pure noise in some tens of dimensions."""
 PRIOR_ONLY = "prior only: no combination was measured, the scale of the sum comes from published screens"
@@ -87,7 +90,9 @@ class PairModel:
         seed
             Decides what is random; see the model.
         """
-        self._build(read_profile_screen(screen), (seed, run), None)
+        table = read_profile_screen(screen)
+        with _blas(table):
+            self._build(table, (seed, run), None)
         if run is not None:
             held = np.linalg.norm(self.rule_.held_error, axis=1)
             run.log(
@@ -186,13 +191,14 @@ class PairModel:
         """Predict (n,) conditions, with the spread of whole profiles and how many of the genes are new."""
         table = self._state()
         genes = read_genes(conditions)
-        asked = self.singles_.ask(genes)
         draft = _Draft.empty(len(genes), len(table.control))
-        size, novelty = asked.size, asked.novelty
-        self._answer_measured(draft, asked, genes)
-        self._answer_pairs(draft, asked, (size == PAIR) & (novelty == 0))
-        self._answer_new(draft, asked, np.flatnonzero((size == PAIR) & (novelty > 0)))
-        self._answer_wide(draft, asked, np.flatnonzero(size > PAIR))
+        with _blas(table):
+            asked = self.singles_.ask(genes)
+            size, novelty = asked.size, asked.novelty
+            self._answer_measured(draft, asked, genes)
+            self._answer_pairs(draft, asked, (size == PAIR) & (novelty == 0))
+            self._answer_new(draft, asked, np.flatnonzero((size == PAIR) & (novelty > 0)))
+            self._answer_wide(draft, asked, np.flatnonzero(size > PAIR))
         self._tell(draft, asked, size)
         prediction = Prediction(
             table.level(draft.mean),
@@ -289,11 +295,13 @@ class PairModel:
                 _add(draft.note, (asked.place == place).any(axis=1), f"single of {gene} {SOURCE_NOTE[source]}")
         if self.kind == "salt":
             return
+        # wider combinations have a scale of their own where such ones were measured
+        told = (size >= PAIR) & ~np.isin(size, list(self.rule_.scale.wider))
         if self.doubles_ == 0:
-            _add(draft.note, size >= PAIR, PRIOR_ONLY)
+            _add(draft.note, told, PRIOR_ONLY)
         elif self.doubles_ < FEW_DOUBLES:
             few = f"only {self.doubles_} measured doubles: the scale is shrunk to that of published screens"
-            _add(draft.note, size >= PAIR, few)
+            _add(draft.note, told, few)
 
     def leave_one_out(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return mean and std, (n, t) each, of the measured doubles predicted from all others; NaN elsewhere."""
@@ -318,7 +326,8 @@ class PairModel:
             message = f"{folder} holds a {head['kind']} model, not {cls.kind}. Load it with load_model."
             raise ModelError(message)
         model = cls(from_mapping(cls.Config, head["config"], str(folder)), descriptors=descriptors)
-        model._build(table, (0, None), learnt)
+        with _blas(table):
+            model._build(table, (0, None), learnt)
         return model
 
     def _state(self) -> ProfileTable:
@@ -347,6 +356,11 @@ class _Draft:
     def widths(self, rows: NDArray[np.int64], std: tuple[NDArray[np.float64], NDArray[np.float64]]) -> None:
         """Set the standard deviations of some rows."""
         self.std[rows], self.profile[rows] = std
+
+
+def _blas(table: ProfileTable) -> threadpool_limits:
+    """One BLAS thread for small factors: more only spin and wait for each other."""
+    return threadpool_limits(1 if len(table.effect) <= ONE_THREAD_ROWS else None, user_api="blas")
 
 
 def _add(note: NDArray[Any], where: NDArray[np.bool_], text: str) -> None:

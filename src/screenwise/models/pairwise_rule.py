@@ -1,14 +1,14 @@
 """How pairs of measured genes are predicted: the scaled sum, or a weighing of process, scaled sum and mean."""
 
 from dataclasses import dataclass
-from itertools import combinations
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from screenwise.models.pairwise_scale import Scale, leave_one_out_mean, leave_one_out_scale
 from screenwise.models.pairwise_views import Learnt, Pairs, Views, fit_views
+from screenwise.models.pairwise_weigh import weigh
 
 ENOUGH_DOUBLES = 6
 """Fewer measured doubles than this teach a coefficient and an offset only."""
@@ -21,9 +21,6 @@ LEAST_SUPPORT = 0.002
 """Share of a pair's prior variance that measured pairs must explain, else the scaled sum stands."""
 DOMAIN_QUANTILE = 0.05
 """Share of measured pairs that may be less supported by the others than the domain asks."""
-TRUST = 4.0
-"""Doubles that the first candidate's prior weight counts as, when candidates are weighed by held-out errors."""
-ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -157,48 +154,3 @@ def weigh_rule(training: Training, scale: Scale, learnt: Learnt | None, rng: np.
         np.tensordot(weights, errors, axes=1),
         held.std * np.sqrt(effect.shape[1]),
     )
-
-
-def weigh(errors: NDArray[np.float64], trust: float = TRUST) -> NDArray[np.float64]:
-    """Return weights (c,) >= 0 of sum 1 that make the least squared held-out error; the first is preferred.
-
-    Parameters
-    ----------
-    errors
-        (c, m, p) held-out errors of c candidates.
-    trust
-        Rows that the preference counts as.
-
-    References
-    ----------
-    Breiman, Stacked regressions, Machine Learning 24, 49 (1996).
-
-    Examples
-    --------
-    >>> rng = np.random.default_rng(0)
-    >>> weigh(np.stack([rng.normal(size=(50, 9)), 9 * rng.normal(size=(50, 9))])).round(1).tolist()
-    [1.0, 0.0]
-    """
-    products = np.einsum("cmp,dmp->cd", errors, errors)
-    candidates = len(products)
-    prefer = np.zeros(candidates)
-    prefer[0] = 1.0
-    ridge = trust * float(np.diagonal(products).min()) / max(errors.shape[1], 1)
-    matrix, vector = products + ridge * np.eye(candidates), ridge * prefer
-    best, least = prefer, np.inf
-    for count in range(1, candidates + 1):  # 7 subsets of 3 candidates: the exact optimum without a solver
-        for some in combinations(range(candidates), count):
-            weights = _on_plane(matrix, vector, list(some))
-            cost = float(weights @ matrix @ weights - 2 * weights @ vector)
-            if (weights >= -ROUNDING).all() and cost < least:
-                best, least = np.maximum(weights, 0.0), cost
-    return best / best.sum()
-
-
-def _on_plane(matrix: NDArray[np.float64], vector: NDArray[np.float64], some: list[int]) -> NDArray[Any]:
-    """Return the weights of least cost among those of sum 1 that are 0 outside `some`."""
-    part = matrix[np.ix_(some, some)] + 1e-12 * (np.trace(matrix) + 1e-300) * np.eye(len(some))
-    free, pull = np.linalg.solve(part, np.stack([np.ones(len(some)), vector[some]], axis=1)).T
-    weights = np.zeros(len(matrix))
-    weights[some] = pull + free * (1.0 - pull.sum()) / free.sum()
-    return weights

@@ -67,7 +67,9 @@ def prior_shape(single: NDArray[np.float64]) -> NDArray[np.float64]:
     [1.0, 1.0]
     """
     spread = np.sqrt(np.square(single).mean(axis=0))
-    return _unit_square(np.maximum(spread, 1e-3 * max(float(spread.max()), 1e-300)) ** SHAPE_POWER)
+    if not spread.any():
+        return np.ones_like(spread)
+    return _unit_square(np.maximum(spread, 1e-3 * float(spread.max())) ** SHAPE_POWER)
 
 
 def learn_shape(
@@ -84,7 +86,7 @@ def learn_shape(
 
 
 def _unit_square(shape: NDArray[np.float64]) -> NDArray[np.float64]:
-    return shape / np.sqrt(np.mean(shape**2)) if shape.any() else np.ones_like(shape)
+    return shape / np.sqrt(np.mean(shape**2))
 
 
 def learn_width(

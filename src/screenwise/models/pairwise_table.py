@@ -8,12 +8,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from screenwise.condition import CONTROL
+from screenwise.data.labels import is_control
 from screenwise.errors import ColumnError, DataError, ModelError
 from screenwise.screen import Screen
 
 _MEMBER = re.compile(r"^gene_[a-z]$")
-_CONTROLS = frozenset(name.lower() for name in CONTROL)
 PAIR = 2
 """Genes of a double."""
 
@@ -106,7 +105,7 @@ def read_genes(conditions: pd.DataFrame) -> list[tuple[str, ...]]:
 
 def _genes_of(label: str) -> tuple[str, ...]:
     names = {part.strip() for part in label.split("+")}
-    return tuple(sorted(name for name in names if name.lower() not in _CONTROLS))
+    return tuple(sorted(name for name in names if name and not is_control(name)))
 
 
 def gene_places(genes: NDArray[np.str_], combinations: tuple[tuple[str, ...], ...]) -> NDArray[np.int64]:
