@@ -11,7 +11,7 @@ endif
 ifeq ($(strip $(UV_FIND_LINKS)),)
 unexport UV_FIND_LINKS
 endif
-INSTALL := $(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt
+INSTALL := $(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python -c constraints.txt
 
 help:                            ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'

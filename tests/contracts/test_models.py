@@ -12,7 +12,7 @@ from screenwise.protocols import Model
 from screenwise.screen import make_screen
 
 CHAINS = [("C" * length) + tail for length in range(1, 16) for tail in ("O", "N", "C(=O)O", "Cl", "c1ccccc1")]
-PAIRWISE = ("salt", "scaled_salt", "peper_gp", "peper")
+PAIRWISE = ("salt", "scaled_salt", "peper_gp", "peper", "growth_interaction")
 """Models of gene combinations: their toy is a profile screen."""
 GENES = tuple("ABCDEFGHIJKL")
 DOUBLES = [(one, other) for place, one in enumerate(GENES) for other in GENES[place + 1 :]]

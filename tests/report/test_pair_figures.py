@@ -44,6 +44,8 @@ DRAWN = {
     "volcano of certainty": lambda: figures.departure_volcano(pairs().assign(q_value=0.0)),
     "coefficients": lambda: figures.coefficient_scatter(pairs()),
     "novelty": lambda: figures.error_by_novelty(ERRORS),
+    "spread": lambda: figures.error_by_spread(pd.DataFrame({"error": [1.0, 5.0], "profile_std": [1.0, 2.0]})),
+    "nothing spread": lambda: figures.error_by_spread(pd.DataFrame({"error": [], "profile_std": []})),
     "features": lambda: figures.top_features(features(), NAMES[1]),
     "observed features": lambda: figures.top_features(
         features(observed=[2, 1, 0, 0], lower=[0, -3, 0, -1], upper=[2, 0, 1, 1]), NAMES[2]

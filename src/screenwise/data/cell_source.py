@@ -141,7 +141,7 @@ def open_cells(source: "AnnData | Path | str", layer: str | None = None) -> Iter
     if path is None:
         yield _of_object(source, layer)
         return
-    import h5py  # type: ignore[import-untyped]  # noqa: PLC0415
+    import h5py  # noqa: PLC0415
 
     if not path.is_file():
         message = f"{path} is a directory; give an h5ad file." if path.is_dir() else f"{path} does not exist."

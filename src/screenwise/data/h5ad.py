@@ -161,7 +161,7 @@ def open_h5ad(path: Path, *, layer: str | None = None) -> Iterator[CellFile]:
     DataError
         The file is empty, cut short or damaged, has no such matrix, a gene twice, or values that are no numbers.
     """
-    import h5py  # type: ignore[import-untyped,unused-ignore] # noqa: PLC0415
+    import h5py  # noqa: PLC0415
 
     path = Path(path)
     if not path.is_file():

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
+from screenwise.prediction import Z90
 from screenwise.report.ink import (
     INK,
     MARKS,
@@ -215,6 +216,32 @@ def error_by_novelty(errors: pd.DataFrame) -> Figure:
         )
         panel.set(ylabel="error of a profile: mean, 10 to 90 %", ylim=(0, None))
         panel.grid(visible=False, axis="x")
+        legend_above(figure, panel)
+    return figure
+
+
+def error_by_spread(distances: pd.DataFrame) -> Figure:
+    """Draw the distance between prediction and measurement against what the model expected.
+
+    Parameters
+    ----------
+    distances
+        One row per held-out condition: ``error, profile_std``; below the line is inside the 90 % interval.
+    """
+    need_columns(distances, ("error", "profile_std"))
+    expected, error = distances["profile_std"].to_numpy(float), distances["error"].to_numpy(float)
+    inside = error <= Z90 * expected
+    with drawing():
+        figure = new_figure(3.4, f"Distances of {len(distances)} held-out profiles against the expected ones")
+        panel = figure.subplots()
+        for mine, mark, colour, label in (
+            (inside, "o", SERIES[0], f"inside the 90 % interval ({int(inside.sum())})"),
+            (~inside, "s", SERIES[1], f"outside ({int((~inside).sum())})"),
+        ):
+            panel.plot(expected[mine], error[mine], mark, color=colour, markersize=4, alpha=0.7, label=label)
+        end = float(expected.max(initial=0)) or 1.0
+        panel.plot([0, end], [0, Z90 * end], color=INK, linewidth=1, linestyle=STROKES[1])
+        panel.set(xlabel="expected distance (profile_std)", ylabel="distance", xlim=(0, None), ylim=(0, None))
         legend_above(figure, panel)
     return figure
 
