@@ -25,7 +25,7 @@ from screenwise.models.multitask_network import MultiTaskNetwork  # noqa: E402
 from screenwise.prediction import Z90  # noqa: E402
 from screenwise.represent.fingerprint import Fingerprint  # noqa: E402
 from screenwise.train.optimisers import make_optimisers  # noqa: E402
-from screenwise.train.sparse import SparseBatch  # noqa: E402
+from screenwise.train.sparse_batch import SparseBatch  # noqa: E402
 
 BATCH, STEPS, WARM = 256, 10, 2
 

@@ -3,8 +3,8 @@ import pytest
 import torch
 from scipy.sparse import csr_array
 
-from screenwise.models import multitask_network
 from screenwise.models.multitask_network import CellTable, MultiTaskNetwork, batch_loss, cell_losses
+from screenwise.train import sparse_head
 
 
 def make_table(rows=6, tasks=5, seed=0):
@@ -50,7 +50,7 @@ def test_few_cells_and_many_cells_give_the_same_outputs_and_gradients(monkeypatc
     network = MultiTaskNetwork(8, (4, 3), 5).eval()
     found = []
     for share in (0.0, 2.0):
-        monkeypatch.setattr(multitask_network, "PAIRWISE_BELOW", share)
+        monkeypatch.setattr(sparse_head, "PAIRS_BELOW", share)
         network.zero_grad()
         loss = batch_loss(network, table, np.arange(6))
         loss.backward()

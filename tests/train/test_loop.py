@@ -16,8 +16,9 @@ from screenwise.run import Run
 from screenwise.train.checkpoint import read_checkpoint
 from screenwise.train.loop import Job, Training, learning_rate, train
 from screenwise.train.optimisers import clip_gradients, make_optimisers
-from screenwise.train.sparse import SparseBatch, SparseLinear
+from screenwise.train.sparse import SparseLinear
 from screenwise.train.sparse_adam import DeferredAdam
+from screenwise.train.sparse_batch import SparseBatch
 
 QUICK = Training(epochs=3, batch_size=16, learning_rate=0.01)
 

@@ -5,7 +5,8 @@ from scipy.sparse import csr_array, random_array
 
 from screenwise.errors import DataError
 from screenwise.train.device import limit_threads
-from screenwise.train.sparse import SparseBatch, SparseLinear
+from screenwise.train.sparse import SparseLinear
+from screenwise.train.sparse_batch import SparseBatch
 
 
 def batch_of(rows=13, columns=29, density=0.2, seed=0):

@@ -11,8 +11,9 @@ from screenwise.errors import ConfigError
 from screenwise.train import sparse_skipped
 from screenwise.train.device import limit_threads
 from screenwise.train.optimisers import clip_gradients
-from screenwise.train.sparse import SparseBatch, SparseLinear
+from screenwise.train.sparse import SparseLinear
 from screenwise.train.sparse_adam import DeferredAdam
+from screenwise.train.sparse_batch import SparseBatch
 
 COLUMNS, HIDDEN, ROWS = 600, 5, 8
 

@@ -30,7 +30,7 @@ from screenwise.screen import Screen
 from screenwise.train.checkpoint import read_checkpoint, write_checkpoint
 from screenwise.train.device import choose_device, seeded
 from screenwise.train.loop import Job, Training, train
-from screenwise.train.sparse import SparseBatch
+from screenwise.train.sparse_batch import SparseBatch
 
 CHUNK = 4096
 """Rows predicted at a time."""

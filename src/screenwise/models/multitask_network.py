@@ -13,10 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from screenwise.train.device import device_of
-from screenwise.train.sparse import SparseBatch, SparseLinear
-
-PAIRWISE_BELOW = 0.003
-"""Share of measured cells below which a head computes only those, and not all tasks of every row."""
+from screenwise.train.sparse import SparseLinear
+from screenwise.train.sparse_batch import SparseBatch
+from screenwise.train.sparse_head import cell_outputs
 
 
 class MultiTaskNetwork(nn.Module):
@@ -59,10 +58,7 @@ class MultiTaskNetwork(nn.Module):
 
     def cells(self, batch: SparseBatch, row: Tensor, task: Tensor) -> Tensor:
         """Return the (m,) outputs of some cells of a batch, at a cost of m and not b x t where they are few."""
-        embedded = self.embed(batch)
-        if len(row) >= PAIRWISE_BELOW * embedded.shape[0] * self.head.out_features:
-            return self.head(embedded)[row, task]
-        return (embedded[row] * self.head.weight[task]).sum(dim=1) + self.head.bias[task]
+        return cell_outputs(self.embed(batch), self.head, row, task)
 
 
 @dataclass(frozen=True)
