@@ -224,14 +224,10 @@ def _additive(screen: Screen, fold: PairFold) -> NDArray[np.float32]:
 
 def _distances(held: Held, screen: Screen, fold: PairFold) -> pd.DataFrame:
     truth = screen.targets.dense()[fold.test]
-    return pd.DataFrame(
-        {
-            "condition": screen.conditions["condition"].to_numpy()[fold.test],
-            "novelty": held.novelty,
-            "error": np.linalg.norm(truth - held.level, axis=1),
-            "profile_std": np.full(int(fold.test.sum()), np.nan) if held.profile_std is None else held.profile_std,
-        }
-    )
+    labels = screen.conditions["condition"].to_numpy()[fold.test]
+    error = np.linalg.norm(truth - held.level, axis=1)
+    table = pd.DataFrame({"condition": labels, "novelty": held.novelty, "error": error})
+    return table if held.profile_std is None else table.assign(profile_std=held.profile_std)
 
 
 def _short(summary: pd.DataFrame) -> list[dict[str, Any]]:
