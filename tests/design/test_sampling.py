@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from screenwise.design.process import RbfProcess
 from screenwise.design.sampling import (
-    RbfProcess,
     draw_functions,
     draw_paths,
     hit_probability,
@@ -85,8 +85,6 @@ def test_paths_without_measured_rows_are_the_prior_s():
         features
     )
     np.testing.assert_allclose(draws.var(axis=0), 2.0, rtol=0.1)
-    with pytest.raises(ConfigError, match="not above 0"):
-        draw_paths(RbfProcess(0.0), np.zeros((1, 2)), np.zeros(1), 1, np.random.default_rng(1))
 
 
 @settings(max_examples=40, deadline=None)

@@ -80,12 +80,10 @@ def pick_top(
     >>> pick_top(np.array([0.1, np.nan, 0.3]), 3, keys).tolist()
     [2, 0]
     """
-    order = np.lexsort((keys, -np.where(np.isnan(score), -np.inf, score)))
-    order = order[score[order] > -np.inf]
     if not callable(allowed):
-        left = np.ones(len(score), bool) if allowed is None else allowed.copy()
-        left[list(first)] = False
-        return np.concatenate([np.asarray(first, np.int64), order[left[order]]])[:size]
+        rows = np.flatnonzero(open_mask(allowed, first, len(score)) & (score > -np.inf))
+        return np.concatenate([np.asarray(first, np.int64), _highest(score, rows, size, keys)])[:size]
+    order = _highest(score, np.flatnonzero(score > -np.inf), len(score), keys)
     picks = [int(one) for one in first][:size]
     while len(picks) < size:
         left = allowed(picks)
@@ -95,6 +93,16 @@ def pick_top(
             break
         picks.append(int(order[open_places[0]]))
     return np.asarray(picks, np.int64)
+
+
+def _highest(
+    score: NDArray[np.float64], rows: NDArray[np.int64], size: int, keys: NDArray[np.uint64]
+) -> NDArray[np.int64]:
+    """Return at least `size` of some rows, the highest scores first; all that score like the last are in."""
+    if 0 < size < len(rows) // 2:
+        edge = np.partition(score[rows], len(rows) - size)[len(rows) - size]
+        rows = rows[score[rows] >= edge]
+    return rows[np.lexsort((keys[rows], -score[rows]))]
 
 
 def open_mask(allowed: Allowed, picks: Sequence[int], size: int) -> NDArray[np.bool_]:

@@ -15,6 +15,7 @@ from scipy.linalg.lapack import dpotrf
 
 from screenwise.design.cover import check_features
 from screenwise.design.picking import Allowed, best_left, open_mask
+from screenwise.design.process import RbfProcess
 from screenwise.design.products import row_blocks
 from screenwise.errors import ConfigError, DataError
 from screenwise.protocols import Posterior
@@ -138,16 +139,6 @@ def draw_functions(
 
 
 @dataclass(frozen=True)
-class RbfProcess:
-    """A Gaussian process of mean 0 with the kernel ``variance exp(-|a - b|^2 / (2 length^2))``."""
-
-    length: float
-    variance: float = 1.0
-    noise: float = 0.1
-    """Variance of one measurement."""
-
-
-@dataclass(frozen=True)
 class Paths:
     """Functions drawn from a posterior, in closed form: a sum of waves and a correction by measured rows."""
 
@@ -168,7 +159,7 @@ class Paths:
         for first, count, block in row_blocks(rows):
             out[:, first : first + count] = (_waves(block, self.frequency) @ self.amplitude).T[:, :count]
             if len(self.measured):
-                kernel = _rbf(block, self.measured, self.process)
+                kernel = self.process.kernel(block, self.measured)
                 out[:, first : first + count] += (kernel @ self.correction).T[:, :count]
         return out
 
@@ -210,9 +201,6 @@ def draw_paths(
     >>> paths.at(x).round(1).tolist()
     [[2.0, -1.0], [2.0, -1.0], [2.0, -1.0]]
     """
-    if not (process.length > 0 and process.variance > 0 and process.noise > 0):
-        message = f"{process} has a length, variance or noise that is not above 0."
-        raise ConfigError(message)
     rows = check_features(measured, "measured features")
     half = max(waves // 2, 1)
     frequency = (rng.standard_normal((rows.shape[1], half)) / process.length).astype(np.float32)
@@ -221,7 +209,7 @@ def draw_paths(
     noise = np.sqrt(process.noise) * rng.standard_normal(prior.shape)
     correction = np.zeros((0, count))
     if len(rows):
-        covariance = _rbf(rows, rows, process).astype(np.float64) + process.noise * np.eye(len(rows))
+        covariance = process.kernel(rows, rows).astype(np.float64) + process.noise * np.eye(len(rows))
         gap = np.asarray(target, np.float64)[:, None] - prior - noise
         correction = cho_solve(cho_factor(covariance, lower=True), gap)
     return Paths(process, frequency, amplitude.astype(np.float32), rows, correction.astype(np.float32))
@@ -230,13 +218,6 @@ def draw_paths(
 def _waves(rows: NDArray[np.float32], frequency: NDArray[np.float32]) -> NDArray[np.float32]:
     angle = rows @ frequency
     return np.concatenate([np.cos(angle), np.sin(angle)], axis=1)
-
-
-def _rbf(rows: NDArray[np.float32], others: NDArray[np.float32], process: RbfProcess) -> NDArray[np.float32]:
-    left, right = np.einsum("ij,ij->i", rows, rows), np.einsum("ij,ij->i", others, others)
-    distance = np.maximum(left[:, None] + right - 2.0 * (rows @ others.T), 0.0)
-    scale = np.float32(-0.5 / process.length**2)
-    return np.asarray(np.float32(process.variance) * np.exp(scale * distance), np.float32)
 
 
 DRAW_SCORES: dict[str, Callable[..., NDArray[np.float64]]] = {
