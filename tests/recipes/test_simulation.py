@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from screenwise.data.datasets import POOLS
 from screenwise.errors import ConfigError, DataError
 from screenwise.recipes import simulation
 from screenwise.recipes.settings import SimulateSettings
@@ -70,3 +71,12 @@ def test_what_makes_no_sense_is_refused(tmp_path, pool):
     with pytest.raises(DataError, match="is a file"):
         simulation.simulate(pool, tmp_path / "pool.csv", SMALL)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_named_pool_brings_its_budget_and_hits_unless_told_otherwise(tmp_path):
+    own = simulation.simulate("diabetes", tmp_path / "own", SimulateSettings("random", seeds=1))
+    assert own.facts["budget"] == "8 at random + 5 x 8"
+    assert own.facts["objective"] == POOLS["diabetes"].pool.objective
+    told = simulation.simulate("diabetes", tmp_path / "told", SimulateSettings("random", seeds=1, rounds=2, hits=0.2))
+    assert (told.facts["budget"], told.facts["hits"]) == ("8 at random + 2 x 8", "best 20 %")
+    assert pd.read_csv(tmp_path / "told" / "curves.csv")["measured"].max() == 24

@@ -109,18 +109,18 @@ class SimulateSettings:
 
     policy: str = "auto"
     """Policies, separated by commas; random and greedy are always run too."""
-    rounds: int = 6
-    """Rounds after the random start."""
-    wells: int = 96
-    """Wells of each round."""
+    rounds: int | None = None
+    """Rounds after the random start; by default the pool's own, or 6."""
+    wells: int | None = None
+    """Wells of each round; by default the pool's own, or 96."""
     seeds: int = 5
     """Paired seeds: every policy begins from the same random start."""
-    start: int = 32
-    """Wells of the random start."""
+    start: int | None = None
+    """Wells of the random start; by default the pool's own, or 32."""
     objective: str | None = None
     """maximize:TASK, minimize:TASK or absolute:TASK; by default the pool's own, or maximize its only task."""
-    hits: float = 0.05
-    """Share of the pool, best first, that counts as hits."""
+    hits: float | None = None
+    """Share of the pool, best first, that counts as hits; by default the pool's own, or 0.05."""
     jobs: int = 1
     """Processes to use."""
     resume: bool = True

@@ -1,14 +1,14 @@
 """Replay a measured screen with several policies, from the same random starts."""
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from screenwise.campaign.policy import POLICIES, Objective, SimulatedPolicy
-from screenwise.data.assay import Assay
-from screenwise.data.datasets import DATASETS
+from screenwise.data.datasets import POOLS, Pool
 from screenwise.data.replicate import one_row_per_condition
 from screenwise.data.table import write_table
 from screenwise.errors import ConfigError, DataError
@@ -19,14 +19,15 @@ from screenwise.recipes.tables import measured
 from screenwise.report.curves import replay_curves
 from screenwise.report.html import write_report
 from screenwise.report.ink import write_figure
+from screenwise.rng import stream
 from screenwise.run import write_json
 from screenwise.screen import Screen
 from screenwise.simulate.replay import ReplaySettings, run_replay, summarise_curves
 
 ALWAYS = ("random", "greedy")
 """Policies that every replay shows: chance, and the forest that takes what it predicts best."""
-NATURAL = {"ifng": "absolute", "tau": "absolute", "nk": "absolute", "horlbeck": "absolute", "sarscov2": "maximize"}
-"""Datasets whose hits are not simply the highest values."""
+USUAL = {"rounds": 6, "wells": 96, "start": 32, "hits": 0.05}
+"""Budget and hits of a screen that says nothing else: a lab's first plates."""
 
 
 def simulate(
@@ -37,18 +38,29 @@ def simulate(
     Finished replays are kept in ``replays`` in `out`: after an interruption the same call goes on.
     """
     data = measured(pool, reading, progress=progress)
-    settings = replace(settings, objective=settings.objective or _objective(pool, data))
-    curves = simulate_screen(data.screen, settings, out, progress=progress)
+    known = POOLS[pool].pool if pool in POOLS and not Path(pool).exists() else None
+    screen = data.screen
+    if known is not None and 0 < known.candidates < len(screen):
+        drawn = stream(0, "candidates", pool).permutation(len(screen))[: known.candidates]
+        screen = screen.take(np.sort(drawn))
+    curves = simulate_screen(screen, settings, out, pool=known, progress=progress)
     write_report(out / "report.html", f"Replay of {Path(pool).name}", replay_sections(out))
     ends = summarise_curves(curves)
     files = {name: str(out / name) for name in ("curves.csv", "curves.svg", "report.html")}
-    facts = {"objective": settings.objective, "seeds": settings.seeds}
+    objective, plan = replay_plan(settings, screen, known)
+    facts = {
+        "objective": str(objective),
+        "candidates": len(screen),
+        "budget": f"{plan.start} at random + {plan.rounds} x {plan.wells}",
+        "hits": f"best {100 * plan.hits:.3g} %",
+        "seeds": settings.seeds,
+    }
     rows = [{str(name): value for name, value in row.items()} for row in ends.to_dict("records")]
     return Outcome(facts, rows, data.notes, files)
 
 
 def simulate_screen(
-    screen: Screen, settings: SimulateSettings, out: Path, *, progress: Progress = silent
+    screen: Screen, settings: SimulateSettings, out: Path, *, pool: Pool | None = None, progress: Progress = silent
 ) -> pd.DataFrame:
     """Run the policies, random and greedy among them; write ``curves.csv`` and ``curves.svg``."""
     if out.is_file():
@@ -57,16 +69,7 @@ def simulate_screen(
     if settings.jobs < 1:
         message = f"--jobs is {settings.jobs}; it must be at least 1."
         raise ConfigError(message)
-    objective = Objective.parse(settings.objective or "")
-    replay = ReplaySettings(
-        task=objective.task,
-        utility=objective.utility,
-        rounds=settings.rounds,
-        wells=settings.wells,
-        start=settings.start,
-        hits=settings.hits,
-        seeds=tuple(range(settings.seeds)),
-    )
+    objective, replay = replay_plan(settings, screen, pool)
     policies = {name: SimulatedPolicy(POLICIES[name], objective) for name in _policies(settings)}
     kept = out / "replays"
     if not settings.resume and kept.is_dir():
@@ -76,7 +79,7 @@ def simulate_screen(
     )
     write_table(curves, out / "curves.csv")
     write_figure(out / "curves.svg", replay_curves(curves))
-    write_json(out / "replay.json", {"objective": str(objective), "hits": settings.hits, "start": settings.start})
+    write_json(out / "replay.json", {"objective": str(objective), "hits": replay.hits, "start": replay.start})
     return curves
 
 
@@ -89,10 +92,35 @@ def _policies(settings: SimulateSettings) -> list[str]:
     return list(dict.fromkeys([*asked, *ALWAYS]))
 
 
-def _objective(pool: str, data: Assay) -> str:
-    names = data.screen.task_names
+def replay_plan(
+    settings: SimulateSettings, screen: Screen, pool: Pool | None = None
+) -> tuple[Objective, ReplaySettings]:
+    """Return what is looked for and the budget: what the user said, else the pool's own, else the usual.
+
+    Parameters
+    ----------
+    settings
+        Of the user.
+    screen
+        What is replayed.
+    pool
+        How a named pool is replayed; None = a user's screen.
+    """
+    objective = settings.objective or (pool.objective if pool is not None else _objective(screen))
+    usual: dict[str, Any] = dict(USUAL)
+    if pool is not None:
+        usual |= {"rounds": pool.rounds, "wells": pool.wells, "start": pool.start, "hits": pool.hits}
+        if objective == pool.objective:
+            value = screen.targets.dense()[:, screen.task_index(pool.task)]
+            usual["hits"] = pool.hit_share(value[np.isfinite(value)])
+    usual |= {name: value for name in USUAL if (value := getattr(settings, name)) is not None}
+    wanted = Objective.parse(objective)
+    return wanted, ReplaySettings(wanted.task, wanted.utility, **usual, seeds=tuple(range(settings.seeds)))
+
+
+def _objective(screen: Screen) -> str:
+    names = screen.task_names
     if len(names) > 1:
-        message = f"{pool} has {len(names)} tasks; say which with --objective, such as maximize:{names[0]}."
+        message = f"The screen has {len(names)} tasks; say which with --objective, such as maximize:{names[0]}."
         raise ConfigError(message)
-    stated = data.screen.tasks["direction"].iloc[0] or "maximize"
-    return f"{NATURAL.get(pool, stated) if pool in DATASETS else stated}:{names[0]}"
+    return f"{screen.tasks['direction'].iloc[0] or 'maximize'}:{names[0]}"
