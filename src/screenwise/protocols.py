@@ -73,12 +73,20 @@ class Oracle(Protocol):
 class Posterior(Protocol):
     """Joint posterior of one task over a pool of n candidates, for batches whose spread is updated."""
 
-    mean: "NDArray[np.float64]"
-    """(n,)"""
-    variance: "NDArray[np.float64]"
-    """(n,) of the latent function, without measurement noise."""
-    noise: float
-    """Variance of one measurement."""
+    @property
+    def mean(self) -> "NDArray[np.float64]":
+        """(n,)."""
+        ...
+
+    @property
+    def variance(self) -> "NDArray[np.float64]":
+        """(n,) of the latent function, without measurement noise."""
+        ...
+
+    @property
+    def noise(self) -> float:
+        """Variance of one measurement."""
+        ...
 
     def covariance(self, candidate: int) -> "NDArray[np.float64]":
         """Return (n,) posterior covariances of all candidates with one."""

@@ -14,7 +14,7 @@ from screenwise.models.pairwise_table import read_genes
 from screenwise.models.pairwise_views import Pairs, Views, one_row
 
 
-@dataclass
+@dataclass(frozen=True)
 class PairPosterior:
     """Joint posterior of an axis of the departures of n pairs, in the product view (`protocols.Posterior`)."""
 
