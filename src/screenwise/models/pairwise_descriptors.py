@@ -18,6 +18,8 @@ LARGEST_SET = 39
 """Sets of more of the screen's genes say nothing about which of them are alike."""
 STRENGTHS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 """Prior variance of what descriptors explain, in units of what they do not: 0 = reject them, the mean is left."""
+WORTH = 0.995
+"""Held-out errors above this share of the mean's: the descriptors are rejected."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,8 @@ def fit_imputer(single: NDArray[np.float64], similarity: NDArray[np.float64] | N
         alpha = inverse @ (single - mean)
         held = single - alpha / np.diagonal(inverse)[:, None]
         error = _length(single - held)
-        if error < best.error:
+        # a hair better than the mean is chance
+        if error < best.error * (1.0 if best.strength else WORTH):
             shift = wide * alpha.sum(axis=0)
             best = Imputer(mean + shift, strength * alpha, held, error, strength)
     return best

@@ -32,6 +32,8 @@ from screenwise.train.loop import Training as Settings
 
 MOST_INPUTS = 64
 """Axes of the gene metric that the encoder sees, the strongest first."""
+STOP, JUDGE = 1, 2
+"""What a member withholds a row for."""
 MOST_OUTPUTS = 64
 """Principal axes of the departures that are learnt; the others keep the scaled sum."""
 
@@ -42,7 +44,7 @@ class PeperConfig:
 
     members: int = 8
     """Networks; their mean predicts."""
-    hidden: int = 128
+    hidden: int = 256
     """Units of every layer."""
     dropout: float = 0.1
     """Share of units silenced in training."""
@@ -51,7 +53,7 @@ class PeperConfig:
     patience: int = 30
     """Stop after so many epochs without gain on the withheld pairs, and keep the best."""
     withheld: float = 0.25
-    """Share of the pairs that a member does not learn from; each pair is withheld as often as any other."""
+    """Share of the pairs that a member does not learn from: half of it stops the training, half judges the member."""
     batch_size: int = 16
     """Pairs of one step."""
     learning_rate: float = 3e-3
@@ -104,7 +106,7 @@ class NetworkRule:
         members = self.members(pairs)
         far = np.linalg.norm(total, axis=1) > STRENGTH_RATIO * self.strength
         departure = np.where(far[:, None], 0.0, members.mean(axis=0) @ self.axes.T)
-        size = np.sqrt(self.noise + member_spread(members))
+        size = error_size(pairs, self.noise + member_spread(members))
         return RuleGuess(sums + departure, departure, size, far, ~far)
 
     def members(self, pairs: Pairs) -> NDArray[np.float64]:
@@ -114,14 +116,19 @@ class NetworkRule:
 
 
 def inputs(metric: GeneMetric, single: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return (g, inputs) what the encoder sees of genes: places in the metric, of about unit length."""
+    """Return (g, inputs) what the encoder sees of genes: places in the metric, numbers of about 1.5."""
     place = metric.place(single)[:, :MOST_INPUTS]
-    return (place / np.sqrt(metric.gene_distance / 2)).astype(np.float32) * np.float32(np.sqrt(place.shape[1]) / 4)
+    return (place / np.sqrt(metric.gene_distance / 2)).astype(np.float32) * np.float32(1.5 * np.sqrt(place.shape[1]))
 
 
 def member_spread(members: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return (n,) variances between members, summed over outputs."""
     return members.var(axis=0, ddof=1).sum(axis=1) if len(members) > 1 else np.zeros(members.shape[1])
+
+
+def error_size(pairs: Pairs, variance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return (n,) sizes of errors, up to a factor: strong pairs err more than members disagree."""
+    return np.sqrt(np.sqrt(variance) * np.maximum(lengths(pairs), 1e-12))
 
 
 class Peper(PairModel):
@@ -186,7 +193,7 @@ class Peper(PairModel):
         spread = member_spread(members)
         noise = max(float(np.square(error).sum(axis=1).mean() - spread.mean()), float(spread.mean()) / 4, 1e-12)
         strength = float(np.linalg.norm(total, axis=1).max())
-        size = np.sqrt(noise + spread)
+        size = error_size(training.pairs, noise + spread)
         return NetworkRule(scale, metric, axes, unit, tuple(networks), strength, noise, error, size)
 
     def _first_network(self, table: PairTable, seed: int, member: int) -> PairNetwork:
@@ -196,10 +203,10 @@ class Peper(PairModel):
         return network.to(choose_device(config.device))
 
     def _train(
-        self, network: PairNetwork, table: PairTable, held: NDArray[np.bool_], context: tuple[int, int, Run | None]
+        self, network: PairNetwork, table: PairTable, held: NDArray[np.int8], context: tuple[int, int, Run | None]
     ) -> None:
         member, seed, run = context
-        config, rows, judge = self.config, np.flatnonzero(~held), np.flatnonzero(held)
+        config, rows, judge = self.config, np.flatnonzero(held == 0), np.flatnonzero(held == STOP)
         job = Job(
             network,
             lambda some: table.loss(network, rows[some]),
@@ -223,11 +230,10 @@ class Peper(PairModel):
         departure: NDArray[np.float64],
         members: NDArray[np.float64],
         axes: NDArray[np.float64],
-        held: NDArray[np.bool_],
+        held: NDArray[np.int8],
     ) -> NDArray[np.float64]:
         """Return (m, p) errors on each pair of the members that did not learn from it."""
-        weight = held / np.maximum(held.sum(axis=0), 1)  # (k, m)
-        told = np.einsum("km,kmr->mr", weight, members)
+        told = np.einsum("km,kmr->mr", judged(held), members)
         return departure - told @ axes.T
 
     def _new_pairs(self, asked: Asked, pairs: Pairs, novelty: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -250,19 +256,29 @@ class Peper(PairModel):
         return out
 
 
-def withheld_rows(count: int, config: PeperConfig, seed: int) -> NDArray[np.bool_]:
-    """Return (members, count) which rows each member withholds, every row about equally often.
+def withheld_rows(count: int, config: PeperConfig, seed: int) -> NDArray[np.int8]:
+    """Return (members, count): 0 = the member learns from the row, 1 = it stops by it, 2 = it is judged by it.
+
+    Rows that decide when to stop flatter the member, so that others tell how wide intervals must be.
 
     Examples
     --------
     >>> held = withheld_rows(20, PeperConfig(), seed=0)
-    >>> held.sum(axis=0).tolist() == [2] * 20, held.sum(axis=1).tolist()
-    (True, [5, 5, 5, 5, 5, 5, 5, 5])
+    >>> (held == 1).sum(axis=0).tolist() == (held == 2).sum(axis=0).tolist() == [1] * 20
+    True
     """
-    held = np.zeros((config.members, count), bool)
+    held = np.zeros((config.members, count), np.int8)
     folds = max(2, round(1 / config.withheld))
+    order = stream(seed, "peper", "withheld").permutation(count)
     for member in range(config.members):
-        # members share an order until all of its folds were withheld once
-        order = stream(seed, "peper", "withheld", member // folds).permutation(count)
-        held[member, order[member % folds :: folds]] = True
+        fold = order[member % folds :: folds]
+        # the next round of members swaps both halves
+        held[member, fold] = 1 + (np.arange(len(fold)) + member // folds) % 2
     return held
+
+
+def judged(held: NDArray[np.int8]) -> NDArray[np.float64]:
+    """Return (members, count) weights of sum 1 over members: those a row judges, else those it stopped, else all."""
+    weight = np.where((held == JUDGE).any(axis=0), held == JUDGE, held == STOP).astype(np.float64)
+    weight[:, weight.sum(axis=0) == 0] = 1.0
+    return weight / weight.sum(axis=0)
