@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from screenwise.design.acquisition import pick_batch_ucb, pick_top, tie_keys
-from screenwise.design.constraints import Constraints, apply_constraints, constraint_prices, parse_constraints
+from screenwise.design.constraints import Constraints, parse_constraints, resolved, with_scaffold
+from screenwise.design.prices import Scored, constraint_prices
+from screenwise.design.rules import Bench, apply_constraints
 from screenwise.errors import ColumnError, ConfigError, DesignError
 
 POOL = pd.DataFrame(
@@ -83,13 +85,13 @@ def test_batches_keep_the_rules_too():
 
 def test_prices_are_the_score_that_a_rule_takes():
     constraints = Constraints(caps={"scaffold": 1}, must_include=("c7",), must_exclude=("c3",))
-    table = constraint_prices(SCORE, 3, KEYS, constraints, POOL).set_index("rule")
+    table = constraint_prices(Scored(SCORE, KEYS), 3, constraints, POOL).set_index("rule")
     ruled = picked(constraints, 3)
     assert ruled == [7, 0, 4]
     assert table.loc["all rules", "score"] == pytest.approx(np.mean([8, 7, 6]) - SCORE[ruled].mean())
     assert table.loc["must_include", "score"] == pytest.approx((8 + 4 + 3) / 3 - SCORE[ruled].mean())
     assert (table["score"] >= 0).all()
-    assert constraint_prices(SCORE, 3, KEYS, Constraints(), POOL)["score"].tolist() == [0.0]
+    assert constraint_prices(Scored(SCORE, KEYS), 3, Constraints(), POOL)["score"].tolist() == [0.0]
 
 
 def test_a_part_of_the_pool_keeps_its_rules():
@@ -115,6 +117,10 @@ def test_settings_come_from_toml_and_wrong_ones_are_named(tmp_path):
         {"budget": 3.0},
         {"cost": "price", "budget": -1.0},
         {"must_include": ("a",), "must_exclude": ("a",)},
+        {"caps": {"scaffold": 2.5}},
+        {"cost_of_new": {"compound": "dear"}},
+        {"stock": {"compound": 3}},
+        {"cost_per_well": -1.0},
     ):
         with pytest.raises(ConfigError):
             parse_constraints(wrong)
@@ -134,3 +140,99 @@ def test_errors_of_a_pool_name_what_is_wrong():
 def test_ids_of_a_pool_may_be_any_text():
     keys = tie_keys(["ä", "", "1.0"], np.random.default_rng(0))
     assert len(set(keys.tolist())) == 3
+
+
+PAIRS = pd.DataFrame(
+    {
+        "condition_id": [f"p{place}" for place in range(6)],
+        "compound_a": ["A", "A", "A", "B", "B", "C"],
+        "compound_b": ["B", "C", "", "C", "D", "D"],
+        "left_a": [3, 3, 3, 9, 9, 2],
+        "left_b": [9, 2, "", 2, "", ""],
+        "line": ["x", "y", "x", "y", "x", "y"],
+    }
+)
+
+
+def pick(constraints, bench=None, size=6, pool=PAIRS, score=None):
+    rules = apply_constraints(constraints, pool, bench or Bench())
+    score = np.arange(len(pool), 0, -1.0) if score is None else score
+    rules = rules.with_plates(score)
+    keys = np.arange(len(pool), dtype=np.uint64)
+    return pick_top(score, size, keys, allowed=rules.mask_or_rule(), first=rules.first).tolist()
+
+
+def test_a_cap_on_a_pair_counts_both_members():
+    assert pick(Constraints(caps={"compound": 1})) == [0, 5]
+    assert pick(Constraints(caps={"compound": 2})) == [0, 1, 3]
+
+
+def test_stock_is_that_of_the_least_statement_less_what_was_used():
+    stock = {"compound": "left"}
+    assert pick(Constraints(stock=stock)) == [0, 1, 2, 3, 4]  # C has two wells: 1 and 3 take them
+    assert pick(Constraints(stock=stock), Bench(used={"p0": 2, "p5": 1})) == [0, 3, 4]  # one well of A and of C is left
+    assert pick(Constraints(stock=stock), Bench(copies=2)) == [0, 3, 4]
+
+
+def test_new_components_wells_and_plates_are_paid():
+    new = Constraints(cost_of_new={"compound": 10.0}, budget=30.0)
+    assert pick(new) == [0, 1, 2, 3]  # A, B, C are bought once; D is one too many
+    assert pick(new, Bench(used={"p4": 1})) == [0, 1, 2, 3, 4, 5]  # B and D are there already
+    wells = Constraints(cost_per_well=1.0, cost_per_plate=5.0, budget=21.0)
+    assert pick(wells, Bench(capacity=2, plates=3, extra=3)) == [
+        0,
+        1,
+        2,
+        3,
+    ]  # 2 x (5 + 3) + 4, a third plate costs 9 more
+    priced = apply_constraints(wells, PAIRS, Bench(capacity=2, plates=3, extra=3)).prices
+    assert priced.total(np.array([0, 1, 2])) == 19.0
+
+
+def test_one_value_per_plate_takes_the_plates_worth_most():
+    score = np.array([9.0, 5.0, 1.0, 5.0, 1.0, 5.0])
+    rule = Constraints(one_per_plate=("line",))
+    assert pick(rule, Bench(capacity=3, plates=1), score=score) == [1, 3, 5]
+    assert sorted(pick(rule, Bench(capacity=3, plates=2), score=score)) == [0, 1, 2, 3, 4, 5]
+    forced = Constraints(one_per_plate=("line",), must_include=("p2",))
+    assert set(pick(forced, Bench(capacity=3, plates=1), score=score)) == {0, 2, 4}
+    with pytest.raises(DesignError, match="entry 2"):
+        apply_constraints(
+            Constraints(one_per_plate=("line",), must_include=("p0", "p1")), PAIRS, Bench(capacity=3, plates=1)
+        )
+
+
+def test_rules_on_plates_hold_for_any_order_of_the_pool():
+    rng = np.random.default_rng(0)
+    for seed in range(20):
+        pool = pd.DataFrame({"condition_id": np.arange(60).astype(str), "line": rng.choice(list("abcdef"), 60)})
+        score = rng.normal(size=60)
+        rule, bench = Constraints(one_per_plate=("line",), caps={"line": 9}), Bench(capacity=7, plates=3)
+        picks = pick(rule, bench, 21, pool, score)
+        order = np.random.default_rng(seed).permutation(60)
+        again = pick(rule, bench, 21, pool.iloc[order].reset_index(drop=True), score[order])
+        assert sorted(order[again]) == sorted(picks)
+        counts = pool["line"].iloc[picks].value_counts()
+        assert (-(-counts // 7)).sum() <= 3
+        assert counts.max() <= 9
+
+
+def test_prices_tell_expected_hits_and_what_cannot_be_told():
+    hit = np.array([0.9, 0.8, 0.7, 0.2, 0.1, 0.1, 0.1, 0.1])
+    table = constraint_prices(Scored(SCORE, KEYS, hit), 3, Constraints(caps={"scaffold": 1}), POOL).set_index("rule")
+    assert table.loc["all rules", "hits"] == pytest.approx(2.4 - (0.9 + 0.2 + 0.1))
+    unseen = np.where(np.arange(8) == 0, np.nan, SCORE)
+    table = constraint_prices(Scored(unseen, KEYS, hit), 3, Constraints(must_exclude=("c0",)), POOL).set_index("rule")
+    assert np.isnan(table.loc["must_exclude", "hits"])
+
+
+def test_names_of_candidates_become_ids_and_scaffolds_are_computed():
+    pool = pd.DataFrame(
+        {"condition_id": ["i", "j"], "smiles": ["CCc1ccccc1", "CCO"], "name": ["toluol", "spirit"], "kind": ["x", "x"]}
+    )
+    assert resolved(Constraints(must_include=("spirit",), must_exclude=("i",)), pool).must_include == ("j",)
+    for wrong, said in (("x", "fits 2"), ("gin", "not in the pool")):
+        with pytest.raises(DesignError, match=said):
+            resolved(Constraints(must_include=(wrong,)), pool)
+    assert with_scaffold(pool, Constraints(caps={"scaffold": 1}))["scaffold"].tolist() == ["c1ccccc1", ""]
+    assert "scaffold" not in with_scaffold(pool, Constraints(caps={"kind": 1}))

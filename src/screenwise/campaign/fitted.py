@@ -1,6 +1,7 @@
 """A round chosen with any model: one fitted here to the utilities, or one that was fitted before."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,15 +10,18 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, hstack, issparse
 from scipy.special import ndtr
 
-from screenwise.campaign.objective import Objective, learn_scale
+from screenwise.campaign.objective import Objective, Scale, learn_scale
+from screenwise.campaign.outlook import look_out
 from screenwise.campaign.process import HIT_QUANTILE, REASONS, batch_ucb
 from screenwise.campaign.proposal import (
+    Outlook,
     Plan,
     Policy,
     Proposal,
     Request,
     at_random,
     make_plan,
+    plan_plates,
     reasons_with_forced,
     signal,
 )
@@ -65,7 +69,24 @@ def choose_with_model(policy: Policy, known: Screen, plan: Plan) -> Proposal:
         mean, std = scale.back(mean, std)
     evidence: dict[str, Any] = {"policy": f"{policy.model}, {policy.acquisition}", "rows": len(known)}
     evidence |= signal(_rank_correlation(model, target), len(known))
-    return _answer(policy.acquisition, (rows, score, objective.value(mean), std), (prediction, evidence), plan)
+    found = _answer(policy.acquisition, (rows, score, objective.value(mean), std), (prediction, evidence), plan)
+    return replace(found, outlook=_outlook(prediction, score, (target, scale if policy.scaled else None), plan))
+
+
+def _outlook(
+    prediction: Prediction, score: NDArray[np.float64], learnt: tuple[NDArray[np.float64], Scale | None], plan: Plan
+) -> Outlook | None:
+    """Return what the model expects of all open candidates; None where it gives no spread, which holds noise too."""
+    if prediction.std is None:
+        return None
+    target, scale = learnt
+    mean, std = prediction.mean[:, 0].astype(np.float64), prediction.std[:, 0].astype(np.float64)
+    edge, best = float(np.quantile(target, HIT_QUANTILE)), float(target.max())
+    if plan.request.threshold is not None:
+        edge = float(plan.request.objective.utility(np.array([plan.request.threshold]))[0])
+        edge = edge if scale is None else scale.forward(edge)
+    units = (mean, std, best) if scale is None else (*scale.back(mean, std), float(scale.utility[-1]))
+    return look_out(score, (mean, std, 0.0), (edge, best), units, plan.rules.open)
 
 
 def propose_from(
@@ -112,7 +133,7 @@ def propose_from(
     able = getattr(model, "model_", model)
     if policy.acquisition == "ucb" and isinstance(able, HasPosterior) and request.objective.direction != "absolute":
         score = ucb(prediction, kappa=kappa)
-        rows = _batch(able, task, score, (turned, kappa), plan)
+        rows = _batch(able, task, score, (turned, kappa), plan_plates(plan, score))
     else:
         rows, score = _pick(policy.acquisition, prediction, (best, kappa), plan)
     mean, std = _moments(prediction, rows)
@@ -189,9 +210,10 @@ def _pick(
     acquisition: str, prediction: Prediction, best_and_kappa: tuple[float, float], plan: Plan
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     best, kappa = best_and_kappa
-    allowed, first = plan.rules.mask_or_rule(), plan.rules.first
+    first = plan.rules.first
     rng = stream(plan.request.seed, "acquisition")
     if acquisition == "thompson" and prediction.draws is not None:
+        allowed = plan.rules.with_plates(prediction.mean[:, 0].astype(np.float64)).mask_or_rule()
         drawn = prediction.draws[rng.permutation(len(prediction.draws)), :, 0]
         rows = pick_thompson(drawn, plan.request.wells, plan.keys, allowed=allowed, first=first)
         return rows, prediction.mean[:, 0].astype(np.float64)
@@ -199,6 +221,7 @@ def _pick(
         score = ucb(prediction, kappa=kappa)
     else:
         score = ACQUISITIONS[acquisition](prediction, best=best, rng=rng)
+    allowed = plan.rules.with_plates(score).mask_or_rule()
     return pick_top(score, plan.request.wells, plan.keys, allowed=allowed, first=first), score
 
 

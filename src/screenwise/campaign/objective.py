@@ -82,6 +82,19 @@ class Scale:
         low, high = self._inverse(mean - std), self._inverse(mean + std)
         return self._inverse(mean), 0.5 * (high - low)
 
+    def forward(self, utility: float) -> float:
+        """Return where a utility lies on the scale.
+
+        Examples
+        --------
+        >>> scale = learn_scale(np.array([1.0, 2.0, 3.0, 50.0]))[1]
+        >>> round(float(scale.back(np.array([scale.forward(60.0)]), np.zeros(1))[0][0]), 6)
+        60.0
+        """
+        inside = float(np.interp(utility, self.utility, self.scaled))
+        beyond = min(utility - self.utility[0], 0.0) + max(utility - self.utility[-1], 0.0)
+        return inside + float(beyond) / self.slope
+
     def _inverse(self, scaled: NDArray[Any]) -> NDArray[np.float64]:
         inside = np.interp(scaled, self.scaled, self.utility)
         beyond = np.minimum(scaled - self.scaled[0], 0.0) + np.maximum(scaled - self.scaled[-1], 0.0)

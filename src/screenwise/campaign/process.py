@@ -8,8 +8,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from screenwise.campaign.objective import Scale, learn_scale
+from screenwise.campaign.outlook import look_out
 from screenwise.campaign.pool_model import PoolKernels, PoolModel, PoolModelSettings, fit_pool_model, prepare_pool
-from screenwise.campaign.proposal import Plan, Policy, Proposal, at_random, reasons_with_forced, signal
+from screenwise.campaign.proposal import (
+    Outlook,
+    Plan,
+    Policy,
+    Proposal,
+    at_random,
+    plan_plates,
+    reasons_with_forced,
+    signal,
+)
 from screenwise.design.acquisition import (
     ACQUISITIONS,
     OVER_INCUMBENT,
@@ -83,6 +93,7 @@ def choose_with_process(policy: Policy, known: Screen, plan: Plan, kernels: Pool
     mean[asked], variance[asked] = model.moments(place[asked])
     view = View(model, place, mean, variance, target, scale)
     kappa = policy.kappa_at(plan.request.progress_share) if policy.acquisition == "ucb" else 0.0
+    plan = plan_plates(plan, mean + kappa * view.std)
     rows, score = pick_with(policy.acquisition, view, kappa, plan)
     return _answer(policy, view, (rows, score, kappa), plan)
 
@@ -113,7 +124,7 @@ def _pick_ucb(view: View, kappa: float, plan: Plan) -> NDArray[np.int64]:
     """Pick one after the other among the candidates whose bound can win at all."""
     wells = plan.request.wells
     bound = view.mean + kappa * view.std
-    likely = np.isfinite(bound)
+    likely = np.isfinite(bound) & plan.rules.open
     if plan.rules.free and likely.sum() > wells:
         # bounds only shrink and means stay: no pick ends below the wells-th best mean
         likely &= bound >= np.sort(view.mean[likely])[-wells]
@@ -185,7 +196,18 @@ def _answer(
         view.model.in_domain(view.place[rows]),
         reasons_with_forced(rows, plan, _reasons(policy.acquisition, rows, view.mean)),
         evidence,
+        _outlook(view, score, plan),
     )
+
+
+def _outlook(view: View, score: NDArray[np.float64], plan: Plan) -> Outlook:
+    """Return what the process expects of all open candidates."""
+    request, best = plan.request, float(view.target.max())
+    edge = float(np.quantile(view.target, HIT_QUANTILE))
+    if request.threshold is not None:
+        edge = view.scale.forward(float(request.objective.utility(np.array([request.threshold]))[0]))
+    units = (*view.scale.back(view.mean, view.std), float(view.scale.utility[-1]))
+    return look_out(score, (view.mean, view.std, view.model.noise), (edge, best), units, np.isfinite(view.mean))
 
 
 def _reasons(acquisition: str, rows: NDArray[np.int64], mean: NDArray[np.float64]) -> list[str]:

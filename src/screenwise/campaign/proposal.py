@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from screenwise.campaign.objective import Objective
 from screenwise.design.acquisition import ACQUISITIONS, pick_top, tie_keys
-from screenwise.design.constraints import Constraints, Rules, apply_constraints
+from screenwise.design.constraints import Constraints
+from screenwise.design.picking import uniform
+from screenwise.design.rules import NOTHING_USED, Bench, Rules, apply_constraints
 from screenwise.errors import ColumnError, ConfigError, DesignError
 from screenwise.models import MODELS
 from screenwise.rng import stream
@@ -78,6 +80,24 @@ class Request:
     """condition_ids that are being measured: not chosen again, and counted as known to come."""
     constraints: Constraints = field(default_factory=Constraints)
     """Caps, budget, what must and must not be in."""
+    bench: Bench = NOTHING_USED
+    """Plates of the round, and what was used before."""
+    threshold: float | None = None
+    """A value at least this good is a hit; None = the best 5 % of what is measured."""
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a model expects of the whole pool, the open candidates of the round."""
+
+    score: NDArray[np.float64]
+    """(n,) acquisition score; NaN = not open or not readable."""
+    hit: NDArray[np.float64]
+    """(n,) probability that a measurement is a hit."""
+    improvement: float
+    """Largest expected improvement over the best so far, in the utility's units."""
+    better: float
+    """Largest probability of an improvement."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +120,8 @@ class Proposal:
     evidence: dict[str, Any]
     """What the measured wells say of the model: `policy`, `rows`, `kappa`, `loo_rank_correlation`,
     `signal` (False = the measured wells show no usable signal), `note`, and the model's own."""
+    outlook: Outlook | None = None
+    """Of the whole pool; None without a model."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -144,7 +166,7 @@ def make_plan(pool: pd.DataFrame, measured: Iterable[str], request: Request) -> 
         message = f"The pool has no column condition_id; found {list(map(str, pool.columns))[:20]}."
         raise ColumnError(message)
     ids = pool["condition_id"].astype(str)
-    rules = apply_constraints(request.constraints, pool)
+    rules = apply_constraints(request.constraints, pool, request.bench)
     taken = ids.isin([str(one) for one in measured]) | ids.isin(request.pending)
     again = [row for row in rules.first if taken.iloc[row]]
     if again or len(rules.first) > request.wells:
@@ -164,10 +186,9 @@ def make_plan(pool: pd.DataFrame, measured: Iterable[str], request: Request) -> 
 
 def at_random(plan: Plan, measured: int, reason: str) -> Proposal:
     """Choose without a model."""
-    size = len(plan.keys)
-    rows = pick_top(
-        np.zeros(size), plan.request.wells, plan.keys, allowed=plan.rules.mask_or_rule(), first=plan.rules.first
-    )
+    rules = plan.rules.with_plates(uniform(plan.keys))
+    score = np.zeros(len(plan.keys))
+    rows = pick_top(score, plan.request.wells, plan.keys, allowed=rules.mask_or_rule(), first=rules.first)
     nothing = np.full(len(rows), np.nan)
     evidence = {"policy": "random", "rows": measured, "loo_rank_correlation": None, "signal": None, "note": reason}
     return Proposal(
@@ -179,6 +200,11 @@ def at_random(plan: Plan, measured: int, reason: str) -> Proposal:
         reasons_with_forced(rows, plan, [reason] * len(rows)),
         evidence,
     )
+
+
+def plan_plates(plan: Plan, score: NDArray[np.float64]) -> Plan:
+    """Return the plan once it is decided which values the round's plates have; see `Rules.with_plates`."""
+    return plan if plan.rules.plates is None else replace(plan, rules=plan.rules.with_plates(score))
 
 
 def reasons_with_forced(rows: NDArray[np.int64], plan: Plan, reasons: list[str]) -> NDArray[Any]:

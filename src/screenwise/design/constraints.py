@@ -1,6 +1,6 @@
-"""What a round may hold: caps per group, a budget, what must and must not be in; and what each rule costs."""
+"""What a round may hold, as a user writes it: caps, costs, stock, one value per plate, what is in or out."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,20 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from screenwise.config import from_mapping, read_config
-from screenwise.design.acquisition import pick_top
 from screenwise.errors import ColumnError, ConfigError, DesignError
+
+MEMBERS = ("_a", "_b", "_c", "_d", "_e")
+"""Endings of the columns of a pair's members: a rule on `gene` holds for gene_a and gene_b together."""
+SCAFFOLD = "scaffold"
+"""Column that is computed from `smiles` where a rule names it and the pool does not have it."""
+NUMBERS = (int, float)
 
 
 @dataclass(frozen=True)
 class Constraints:
     """Rules of one round.
+
+    A rule on a column that the pool has only in members (`gene_a`, `gene_b`) counts both of them.
 
     Examples
     --------
@@ -25,79 +32,68 @@ class Constraints:
     """
 
     caps: Mapping[str, int] = field(default_factory=dict)
-    """Column of the pool -> most wells of one of its values (a scaffold, a pathway, a supplier).
-    A candidate whose value is missing or empty belongs to no group."""
+    """Column of the pool -> most candidates of one of its values in a round, such as {scaffold = 3}. A candidate
+    whose value is missing or empty belongs to no group; `scaffold` is computed from structures."""
     cost: str = ""
-    """Column with the cost of a candidate, in the budget's unit; empty = nothing costs anything."""
+    """Column with the cost of having a candidate in a round, in the budget's unit; empty = none."""
     budget: float | None = None
     """Most that one round may cost; None = no limit."""
     must_include: tuple[str, ...] = ()
-    """condition_ids that are in, whatever they score, and before all others."""
+    """Candidates that are in before all others, whatever they score, until they are measured: by condition_id
+    or by a name that only they have."""
     must_exclude: tuple[str, ...] = ()
-    """condition_ids that are not in."""
+    """Candidates that are never in."""
+    cost_per_well: float = 0.0
+    """Cost of every well, of controls and replicates too."""
+    cost_per_plate: float = 0.0
+    """Cost of every plate beside its wells."""
+    cost_of_new: Mapping[str, float] = field(default_factory=dict)
+    """Column -> cost of each of its values that no exported plate has held yet, such as {compound = 120.0}:
+    a reagent that has to be bought or made once."""
+    stock: Mapping[str, str] = field(default_factory=dict)
+    """Column -> column with the number of wells for which its value lasts in all, such as
+    {compound = "wells_left"}; an empty number = as many as wanted."""
+    one_per_plate: tuple[str, ...] = ()
+    """Columns that have one value on a plate (cell_line, temperature_c); several = one combination of them."""
 
     def __post_init__(self) -> None:
-        wrong = {name: cap for name, cap in self.caps.items() if cap < 1}
+        wrong = {name: cap for name, cap in self.caps.items() if type(cap) is not int or cap < 1}
         if wrong:
-            message = f"Constraints.caps has {wrong}; a cap is at least 1. Leave candidates out with must_exclude."
-            raise ConfigError(message)
-        if self.budget is not None and not (self.budget > 0 and self.cost):
             message = (
-                f"Constraints.budget is {self.budget} and cost names the column {self.cost!r}; "
-                "a budget must be above 0 and needs a column of costs."
+                f"Constraints.caps has {wrong}; a cap is a whole number of at least 1. "
+                "Leave candidates out with must_exclude."
             )
+            raise ConfigError(message)
+        prices = {"cost_per_well": self.cost_per_well, "cost_per_plate": self.cost_per_plate, **self.cost_of_new}
+        odd_prices = {name: one for name, one in prices.items() if type(one) not in NUMBERS or not 0 <= one < np.inf}
+        if odd_prices:
+            message = f"Constraints has the costs {odd_prices}; a cost is a number of at least 0."
+            raise ConfigError(message)
+        if self.budget is not None and not (self.budget > 0 and self.costs):
+            message = (
+                f"Constraints.budget is {self.budget} and cost names the column {self.cost!r}; a budget must be above "
+                "0 and needs costs: cost, cost_per_well, cost_per_plate or cost_of_new."
+            )
+            raise ConfigError(message)
+        odd = [name for name in self.stock.values() if not isinstance(name, str)]
+        if odd:
+            message = f"Constraints.stock has {odd[0]!r}; it names a column with numbers of wells, not a number."
             raise ConfigError(message)
         both = sorted(set(self.must_include) & set(self.must_exclude))
         if both:
             message = f"{both} stand in must_include and in must_exclude; take them out of one."
             raise ConfigError(message)
 
-
-@dataclass(frozen=True)
-class Rules:
-    """Constraints applied to a pool of n candidates: what every `pick_...` function takes."""
-
-    first: tuple[int, ...]
-    """Rows that must be in."""
-    open: NDArray[np.bool_]
-    """(n,) what no rule forbids from the start."""
-    groups: NDArray[np.int64]
-    """(g, n) group of each candidate under each cap; -1 = none."""
-    caps: NDArray[np.int64]
-    """(g,)"""
-    cost: NDArray[np.float64]
-    """(n,)"""
-    budget: float
-
-    def allowed(self, picks: Sequence[int]) -> NDArray[np.bool_]:
-        """Return the (n,) mask of what may follow some picks."""
-        mask = self.open.copy()
-        rows = np.asarray(picks, np.int64)
-        for group, cap in zip(self.groups, self.caps, strict=True):
-            taken = group[rows]
-            codes, counts = np.unique(taken[taken >= 0], return_counts=True)
-            full = codes[counts >= cap]
-            if len(full):
-                mask &= ~np.isin(group, full)
-        if np.isfinite(self.budget):
-            # a hair of slack: sums of prices differ in their last digits
-            mask &= self.cost <= self.budget - self.cost[rows].sum() + 1e-9 * self.budget
-        return mask
-
-    def among(self, rows: NDArray[np.int64]) -> "Rules":
-        """Return the rules of a part of the pool that holds all of `first`."""
-        place = {int(row): position for position, row in enumerate(rows)}
-        first = tuple(place[row] for row in self.first)
-        return replace(self, first=first, open=self.open[rows], groups=self.groups[:, rows], cost=self.cost[rows])
+    @property
+    def costs(self) -> bool:
+        """Whether anything costs something."""
+        return bool(self.cost or self.cost_per_well or self.cost_per_plate or self.cost_of_new)
 
     @property
-    def free(self) -> bool:
-        """Whether there is no rule at all beyond what is open."""
-        return not len(self.caps) and not np.isfinite(self.budget)
-
-    def mask_or_rule(self) -> NDArray[np.bool_] | Callable[[Sequence[int]], NDArray[np.bool_]]:
-        """Return the plain mask when nothing depends on the picks: it is quicker."""
-        return self.open if self.free else self.allowed
+    def columns(self) -> list[str]:
+        """Names of columns that the rules use."""
+        own = [*self.caps, *self.cost_of_new, *self.stock, *self.stock.values(), *self.one_per_plate]
+        return list(dict.fromkeys([*own, *([self.cost] if self.cost else [])]))
 
 
 def parse_constraints(source: Mapping[str, Any] | Path | str) -> Constraints:
@@ -107,138 +103,98 @@ def parse_constraints(source: Mapping[str, Any] | Path | str) -> Constraints:
     return read_config(Path(source), Constraints)
 
 
-def apply_constraints(constraints: Constraints, pool: pd.DataFrame) -> Rules:
-    """Return the rules of a pool; `pool` has `condition_id` and every column that a rule names.
-
-    Raises
-    ------
-    ColumnError
-        A column is not there.
-    DesignError
-        An id is not in the pool, a cost is missing, or what must be in breaks a cap or the budget.
-    """
-    needed = [*constraints.caps, *([constraints.cost] if constraints.cost else [])]
-    missing = [name for name in ["condition_id", *needed] if name not in pool.columns]
-    if missing:
-        message = f"The pool has no column {', '.join(missing)}; found {list(map(str, pool.columns))[:30]}."
-        raise ColumnError(message)
-    place = pd.Series(np.arange(len(pool)), index=pool["condition_id"].astype(str))
-    place = place[~place.index.duplicated()]
-    first = _rows(place, constraints.must_include, "must_include")
-    closed = pool["condition_id"].astype(str).isin(constraints.must_exclude).to_numpy(bool)
-    groups = (
-        np.stack([_codes(pool[name]) for name in constraints.caps]) if constraints.caps else np.empty((0, len(pool)))
-    )
-    rules = Rules(
-        tuple(first),
-        ~closed,
-        groups.astype(np.int64),
-        np.asarray(list(constraints.caps.values()), np.int64),
-        _costs(pool, constraints.cost),
-        np.inf if constraints.budget is None else float(constraints.budget),
-    )
-    _check_first(rules, constraints)
-    return rules
-
-
-def _rows(place: pd.Series, ids: Sequence[str], name: str) -> list[int]:
-    unknown = [one for one in ids if one not in place.index]
-    if unknown:
-        message = (
-            f"{name} has {len(unknown)} ids that are not in the pool, such as {unknown[0]!r}. Check for measured ones."
-        )
-        raise DesignError(message)
-    return [int(place[one]) for one in dict.fromkeys(ids)]
-
-
-def _codes(column: pd.Series) -> NDArray[np.int64]:
-    text = column.astype("string").str.strip()
-    codes, _ = pd.factorize(text.mask(text == ""))
-    return np.asarray(codes, np.int64)
-
-
-def _costs(pool: pd.DataFrame, name: str) -> NDArray[np.float64]:
-    if not name:
-        return np.zeros(len(pool))
-    cost = pd.to_numeric(pool[name], errors="coerce").to_numpy(np.float64)
-    wrong = np.flatnonzero(~(np.isfinite(cost) & (cost >= 0)))
-    if len(wrong):
-        message = (
-            f"The cost {name!r} of {len(wrong)} candidates is missing, negative or no number "
-            f"(first: {pool['condition_id'].iloc[wrong[0]]}, {pool[name].iloc[wrong[0]]!r}); fill it in."
-        )
-        raise DesignError(message)
-    return cost
-
-
-def _check_first(rules: Rules, constraints: Constraints) -> None:
-    for count in range(len(rules.first)):
-        if not rules.allowed(rules.first[:count])[rules.first[count]]:
-            message = (
-                f"must_include breaks a cap or the budget at its entry {count + 1}, "
-                f"{constraints.must_include[count]!r}. Raise the cap or the budget, or take it out."
-            )
-            raise DesignError(message)
-
-
-def constraint_prices(
-    score: NDArray[np.float64],
-    size: int,
-    keys: NDArray[np.uint64],
-    constraints: Constraints,
-    pool: pd.DataFrame,
-) -> pd.DataFrame:
-    """Return what each rule costs: the score gained if it alone were lifted.
-
-    Parameters
-    ----------
-    score
-        (n,) as for `screenwise.design.acquisition.pick_top`; NaN and minus infinity are never picked.
-    size
-        Wells of the round.
-    keys
-        (n,) settle equal scores.
-    constraints, pool
-        The rules and the (n,) candidates.
-
-    Returns
-    -------
-    DataFrame
-        One row per rule, and "all rules": `rule`, `wells` (picks that would change), `score` (mean
-        score per well gained without the rule, 0 = it binds nothing).
+def member_columns(pool: pd.DataFrame, name: str) -> list[str]:
+    """Return the columns that a rule's name stands for: itself, or those of the members of a pair.
 
     Examples
     --------
-    >>> pool = pd.DataFrame({"condition_id": ["a", "b", "c"], "scaffold": ["x", "x", "y"]})
-    >>> rules = Constraints(caps={"scaffold": 1})
-    >>> constraint_prices(np.array([3.0, 2.0, 1.0]), 2, np.arange(3, dtype=np.uint64), rules, pool).values.tolist()
-    [['at most 1 of one scaffold', 1, 0.5], ['all rules', 1, 0.5]]
+    >>> member_columns(pd.DataFrame(columns=["gene_a", "gene_b", "dose"]), "gene")
+    ['gene_a', 'gene_b']
     """
-    lifted: dict[str, Constraints] = {}
-    for name, cap in constraints.caps.items():
-        others = {other: value for other, value in constraints.caps.items() if other != name}
-        lifted[f"at most {cap} of one {name}"] = replace(constraints, caps=others)
-    if constraints.budget is not None:
-        lifted[f"budget {constraints.budget:g}"] = replace(constraints, budget=None)
-    if constraints.must_include:
-        lifted["must_include"] = replace(constraints, must_include=())
-    if constraints.must_exclude:
-        lifted["must_exclude"] = replace(constraints, must_exclude=())
-    lifted["all rules"] = Constraints()
-    ruled = _picked(score, size, keys, apply_constraints(constraints, pool))
-    lines = []
-    for name, other in lifted.items():
-        free = _picked(score, size, keys, apply_constraints(other, pool))
-        lines.append((name, len(set(free) - set(ruled)), _mean_score(score, free) - _mean_score(score, ruled)))
-    return pd.DataFrame(lines, columns=["rule", "wells", "score"])
+    found = [name] if name in pool.columns else [name + end for end in MEMBERS if name + end in pool.columns]
+    if not found:
+        message = f"The pool has no column {name}; found {list(map(str, pool.columns))[:30]}."
+        raise ColumnError(message)
+    return found
 
 
-def _picked(score: NDArray[np.float64], size: int, keys: NDArray[np.uint64], rules: Rules) -> list[int]:
-    picks = pick_top(score, size, keys, allowed=rules.mask_or_rule(), first=rules.first)
-    return [int(one) for one in picks]
+def with_scaffold(pool: pd.DataFrame, constraints: Constraints) -> pd.DataFrame:
+    """Return the pool with the column `scaffold` where a rule needs it and structures are there.
+
+    Examples
+    --------
+    >>> with_scaffold(pd.DataFrame({"smiles": ["CCc1ccccc1"]}), Constraints({"scaffold": 1}))["scaffold"].tolist()
+    ['c1ccccc1']
+    """
+    if SCAFFOLD not in constraints.columns or SCAFFOLD in pool.columns or "smiles" not in pool.columns:
+        return pool
+    from screenwise.data.split import scaffolds  # noqa: PLC0415
+
+    return pool.assign(**{SCAFFOLD: scaffolds(pool["smiles"].astype(str).tolist())})
 
 
-def _mean_score(score: NDArray[np.float64], rows: list[int]) -> float:
-    values = score[rows]
-    values = values[np.isfinite(values)]
-    return float(values.mean()) if len(values) else 0.0
+def resolved(constraints: Constraints, pool: pd.DataFrame) -> Constraints:
+    """Return constraints whose must_include and must_exclude are condition_ids.
+
+    Raises
+    ------
+    DesignError
+        A name fits no candidate, or several.
+    """
+    if not (constraints.must_include or constraints.must_exclude):
+        return constraints
+    ids = pool["condition_id"].astype(str)
+    wanted = {*constraints.must_include, *constraints.must_exclude} - set(ids)
+    names: dict[str, set[str]] = {}
+    for column in pool.columns if wanted else ():
+        if not (str(column).startswith("feature:") or pd.api.types.is_float_dtype(pool[column])):
+            texts = pool[column].astype(str)
+            for text, one in zip(texts[texts.isin(wanted)], ids[texts.isin(wanted)], strict=True):
+                names.setdefault(text, set()).add(one)
+
+    def ids_of(given: Sequence[str], rule: str) -> tuple[str, ...]:
+        bad = [one for one in given if one in wanted and len(names.get(one, ())) != 1]
+        if bad:
+            why = f"fits {len(names[bad[0]])} candidates; use condition_id" if bad[0] in names else "is not in the pool"
+            message = f"{rule} has {len(bad)} names that do not name one candidate: {bad[0]!r} {why}."
+            raise DesignError(message)
+        return tuple(dict.fromkeys(next(iter(names[one])) if one in wanted else one for one in given))
+
+    return replace(
+        constraints,
+        must_include=ids_of(constraints.must_include, "must_include"),
+        must_exclude=ids_of(constraints.must_exclude, "must_exclude"),
+    )
+
+
+def value_codes(pool: pd.DataFrame, columns: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """Return (m, n) codes of m columns' values, -1 = empty, and the values in their own order.
+
+    Codes follow the sorted values, so that they do not depend on the order of the pool.
+    """
+    texts = [pool[name].astype("string").str.strip() for name in columns]
+    joined = pd.concat([text.mask(text == "") for text in texts], ignore_index=True)
+    codes, values = pd.factorize(joined, sort=True)
+    table = np.asarray(codes, np.int64).reshape(len(texts), len(pool))
+    for later in range(1, len(table)):  # twice the same member counts once
+        table[later][(table[:later] == table[later]).any(axis=0)] = -1
+    return table, np.asarray(values, object)
+
+
+def number_column(pool: pd.DataFrame, name: str, *, empty: float | None = None) -> NDArray[np.float64]:
+    """Return a column of costs or amounts, (n,) numbers of at least 0; `empty` stands for what is missing."""
+    if name not in pool.columns:
+        message = f"The pool has no column {name}; found {list(map(str, pool.columns))[:30]}."
+        raise ColumnError(message)
+    number = pd.to_numeric(pool[name], errors="coerce").to_numpy(np.float64)
+    if empty is not None:
+        blank = pool[name].astype("string").str.strip().fillna("").eq("").to_numpy(bool)
+        number = np.where(blank, empty, number)
+    wrong = np.flatnonzero(~(number >= 0) | (np.isinf(number) if empty is None else False))
+    if len(wrong):
+        message = (
+            f"The {name!r} of {len(wrong)} candidates is missing, negative or no number "
+            f"(first: {pool['condition_id'].iloc[wrong[0]]}, {pool[name].iloc[wrong[0]]!r}); fill it in."
+        )
+        raise DesignError(message)
+    return np.asarray(number, np.float64)
