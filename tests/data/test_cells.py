@@ -169,9 +169,9 @@ def test_a_value_that_cannot_be_is_named_with_its_place(tmp_path, value, kind):
 
 
 def test_counts_and_log_values_are_not_taken_for_each_other():
-    with pytest.raises(DataError, match=r"look like log values.*counts=False"):
+    with pytest.raises(DataError, match=r"look like log values.*--no-counts"):
         cell_statistics(screen(normalised(counts())), CellColumns(counts=True))
-    with pytest.raises(DataError, match=r"declared as log1p.*whole numbers.*counts=True"):
+    with pytest.raises(DataError, match=r"declared as log1p.*whole numbers.*--counts"):
         cell_statistics(screen(), CellColumns(counts=False))
     with pytest.raises(DataError, match="neither counts nor log1p"):
         cell_statistics(screen(counts() * 30.5))

@@ -70,10 +70,13 @@ def group_cells(source: CellSource, columns: CellColumns, *, need_control: bool 
     DataError
         Doubled features, no cell with the covariate's value, or no control where it is needed.
     """
+    if not source.shape[0]:
+        message = f"{source.name} has no cells; give a file with cells."
+        raise DataError(message)
     _check_features(source)
     condition, notes = _condition_column(source, columns)
     if columns.batch is not None:
-        source.need(columns.batch, "--batch")
+        source.need(columns.batch, "--batch-column")
     kept, value = _covariate(source, columns)
     cells = _Cells(
         source.factor(condition),

@@ -42,6 +42,8 @@ class Statistics:
     rejected: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["label", "count", "reason"]))
     """Labels that were not read."""
     notes: list[str] = field(default_factory=list)
+    floor: float | None = None
+    """Smallest value that a feature can have; None: not known."""
 
     @property
     def mean(self) -> NDArray[np.float64]:
@@ -111,7 +113,8 @@ def cell_statistics(
         notes = [*grouping.notes, *expression.notes()]
         groups = grouping.groups.assign(n_cells=count)
         _check_control(cells, groups)
-        return Statistics(groups, count, sums[0], sums[1], cells.features, cells.symbols, grouping.rejected, notes)
+        read = (cells.features, cells.symbols, grouping.rejected, notes, expression.floor)
+        return Statistics(groups, count, sums[0], sums[1], *read)
 
 
 @njit(cache=True)

@@ -54,6 +54,11 @@ class Expression:
         self.empty += int((totals <= 0).sum())
         return np.divide(DEPTH, totals, out=np.zeros_like(sums), where=totals > 0)
 
+    @property
+    def floor(self) -> float | None:
+        """Smallest value there can be: 0 of counts, and of log values without a negative one; else None."""
+        return 0.0 if self.counts or not self.negative else None
+
     def notes(self) -> list[str]:
         """Return what was guessed and found, in sentences."""
         if not self.counts:
@@ -81,15 +86,17 @@ class Expression:
             self.negative += found.negatives
             return
         if found.below >= 0:
-            cure = "Counts cannot be negative: choose the layer that holds counts, or say counts=False for log values."
+            cure = "Counts cannot be negative: choose the layer that holds counts, or say --no-counts for log values."
             raise self._refuse(found.below, first, rows, cure)
         if self.guessed and found.fraction >= 0:
-            cure = "All values before it are whole numbers: say whether these are counts (counts=True) or not."
+            cure = (
+                "All values before it are whole numbers: say whether these are counts (--counts) or not (--no-counts)."
+            )
             raise self._refuse(found.fraction, first, rows, cure)
         if 2 * found.fractions > found.entries and found.largest < LOG_LIMIT:
             cure = (
                 "The values were declared as counts, but most are not whole numbers and none reaches "
-                f"{LOG_LIMIT:g}: they look like log values. Say counts=False, or choose the layer of counts."
+                f"{LOG_LIMIT:g}: they look like log values. Say --no-counts, or choose the layer of counts."
             )
             raise self._refuse(found.fraction, first, rows, cure)
         self.fractions += found.fractions
@@ -97,14 +104,14 @@ class Expression:
     def _guess(self, found: "_Look", first: int, rows: csr_array) -> bool:
         if found.below >= 0:
             cure = (
-                "That is neither a count nor log1p of one: choose a layer of counts, or say counts=False to take the "
+                "That is neither a count nor log1p of one: choose a layer of counts, or say --no-counts to take the "
                 "values as they are."
             )
             raise self._refuse(found.below, first, rows, cure)
         if found.fraction >= 0 and found.largest > LOG_LIMIT:
             cure = (
                 f"Values up to {found.largest:g} that are not whole are neither counts nor log1p values: say "
-                "counts=True to normalise them like counts, or take log1p first."
+                "--counts to normalise them like counts, or take log1p first."
             )
             raise self._refuse(found.fraction, first, rows, cure)
         return found.fraction < 0
@@ -115,7 +122,7 @@ class Expression:
             message = (
                 f"{self.source.name}: the values were {'read' if self.guessed else 'declared'} as log1p values, but "
                 f"reach {found.largest:g}{' and are whole numbers' if whole else ''}. If they are counts, say "
-                "counts=True; if they are normalised, take log1p first."
+                "--counts; if they are normalised, take log1p first."
             )
             raise DataError(message)
 

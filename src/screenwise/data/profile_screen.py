@@ -27,6 +27,8 @@ class Profiles:
     """Labels that were not read: label, count, reason."""
     notes: list[str] = field(default_factory=list)
     """What was guessed, pooled or is missing, in sentences."""
+    floor: float | None = None
+    """Smallest value that a feature can have, such as 0 of log1p counts; None: not known."""
 
     @property
     def level(self) -> NDArray[np.float32]:
@@ -76,6 +78,7 @@ class ProfileFacts:
     """(p,) gene symbols of the features, where they differ."""
     rejected: pd.DataFrame | None = None
     notes: Sequence[str] = ()
+    floor: float | None = None
 
 
 def make_profiles(
@@ -127,7 +130,7 @@ def make_profiles(
     screen = make_screen(conditions, np.asarray(level, np.float32)[order], tasks)
     notes = [*facts.notes, *_warnings(screen, facts.symbols or features)]
     rejected = Profiles(screen, error).rejected if facts.rejected is None else facts.rejected
-    return Profiles(screen, error, rejected, notes)
+    return Profiles(screen, error, rejected, notes, facts.floor)
 
 
 def _warnings(screen: Screen, symbols: Sequence[str]) -> list[str]:

@@ -81,7 +81,7 @@ def read_profiles(
     labels = _labels(table, path, condition_column, control, separator)
     if batch_column is None and "batch" in table.frame.columns:
         batch_column = "batch"
-    batch = None if batch_column is None else _texts(column_of(table, batch_column, path, "--batch"))
+    batch = None if batch_column is None else _texts(column_of(table, batch_column, path, "--batch-column"))
     own = [name for name in (condition_column, batch_column) if name is not None]
     features, values, notes = _features(table, path, own)
     weight, more = _weights(table, path)

@@ -54,7 +54,7 @@ def profiles_from_statistics(statistics: Statistics, *, controls: str = "shrunk"
     notes = [*statistics.notes, *matched.notes]
     if empty:
         notes.append(f"No cell with counts: {', '.join(empty[:5])} ({len(empty)}).")
-    facts = ProfileFacts(error, matched.weight, statistics.symbols, statistics.rejected, notes)
+    facts = ProfileFacts(error, matched.weight, statistics.symbols, statistics.rejected, notes, statistics.floor)
     return make_profiles(matched.genes, matched.level, statistics.features, facts)
 
 

@@ -153,6 +153,9 @@ def open_run(run: Path) -> Any:
     if not (run / "done.json").exists():
         message = f"{run} is not the folder of a finished fit; run `screenwise fit TABLE --out {run}` first."
         raise ModelError(message)
+    if (run / "screen").is_dir():
+        message = f"{run} is a fit of gene pairs; use `screenwise perturbseq predict {run} ASK` or `... suggest {run}`."
+        raise ModelError(message)
     return load_model(Run(run).model_folder)
 
 

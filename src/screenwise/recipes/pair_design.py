@@ -180,7 +180,10 @@ def _check(ask: PairAsk) -> None:
     if ask.acquisition not in ACQUISITIONS:
         message = f"There is no acquisition {ask.acquisition!r} of pairs; there are {', '.join(ACQUISITIONS)}."
         raise ConfigError(message)
-    if ask.controls < 0 or ask.wells - _plates(ask) * ask.controls < 1:
+    if ask.controls < 0:
+        message = f"--controls is {ask.controls}; it must be 0 or more."
+        raise ConfigError(message)
+    if ask.wells - _plates(ask) * ask.controls < 1:
         message = f"--wells {ask.wells} leaves no well for a pair beside {ask.controls} controls; ask for more wells."
         raise ConfigError(message)
 

@@ -13,13 +13,22 @@ from screenwise.data.labels import genes_of
 from screenwise.data.pair_split import PAIR_SPLITS, PairFold, pair_folds, write_pair_folds
 from screenwise.data.profile_screen import Profiles
 from screenwise.data.table import write_table
-from screenwise.errors import ConfigError
+from screenwise.errors import ConfigError, DataError
 from screenwise.evaluate.bootstrap import interval, resample
 from screenwise.evaluate.profile_metrics import PROFILE_METRICS, profile_scores
 from screenwise.prediction import Z90
 from screenwise.recipes.outcome import Outcome, Progress, silent
 from screenwise.recipes.pair_settings import PairEvaluation, ProfileReading
-from screenwise.recipes.perturbseq import check_models, control_level, pair_model, read_data, read_known, screen_facts
+from screenwise.recipes.perturbseq import (
+    check_folder,
+    check_models,
+    control_level,
+    need_singles,
+    pair_model,
+    read_data,
+    read_known,
+    screen_facts,
+)
 from screenwise.rng import stream
 from screenwise.screen import Screen
 
@@ -29,7 +38,7 @@ NOISE = "noise"
 """Row of what a perfect prediction would score: the measured profiles' own sampling error."""
 ALWAYS_SEEDED = ("cluster",)
 """Splits that do not depend on a seed: made once."""
-SHOWN = ("l2", "pearson_delta", "departure_cosine", "coverage_90", "spread_rank_correlation")
+SHOWN = ("l2", "pearson_delta", "departure_cosine", "coverage_90")
 """Metrics that the terminal shows."""
 REPLICATES = 1000
 
@@ -59,11 +68,17 @@ def evaluate(
     """Score models of gene pairs on held-out pairs; write scores.csv, summary.csv, splits.json, report.html."""
     models = _names(settings.models)
     check_models(models)
-    profiles = read_data(data, reading, progress=progress)
-    screen = profiles.screen
-    folds = all_folds(settings, screen)
-    names = list(dict.fromkeys([*BASELINES, *models]))
+    check_folder(out)
     known = read_known(settings.descriptors)
+    profiles = read_data(data, reading, progress=progress)
+    need_singles(profiles, data)
+    screen = profiles.screen
+    try:
+        folds = all_folds(settings, screen)
+    except DataError as error:
+        message = f"{data}: {error}"
+        raise DataError(message) from error
+    names = list(dict.fromkeys([*BASELINES, *models]))
     scores, cells = [], []
     for step, (name, split, (number, fold)) in enumerate(_work(names, folds)):
         progress("Fitting models", step, len(names) * sum(map(len, folds.values())))
@@ -88,7 +103,7 @@ def evaluate(
     from screenwise.recipes.pair_report import evaluation_report  # noqa: PLC0415
 
     evaluation_report(out, Path(data).name)
-    facts = screen_facts(profiles) | {"held-out plans": {name: len(split) for name, split in folds.items()}}
+    facts = screen_facts(profiles) | {"held-out plans": [f"{name} x {len(split)}" for name, split in folds.items()]}
     files = {name: str(out / name) for name in ("scores.csv", "summary.csv", "splits.json", "report.html")}
     return Outcome(facts, _short(summary), profiles.notes, files)
 
@@ -127,7 +142,7 @@ def score_fold(held: Held, profiles: Profiles, fold: PairFold) -> pd.DataFrame:
         distance = np.linalg.norm(truth - held.level, axis=1)
         inside = (distance <= Z90 * held.profile_std).astype(float)
         rows.append(pd.DataFrame({"condition": labels.to_numpy(), "metric": "coverage_90", "value": inside}))
-        if len(distance) > 2:  # noqa: PLR2004
+        if len(distance) > 2 and np.ptp(held.profile_std) > 0 and np.ptp(distance) > 0:  # noqa: PLR2004
             rank = float(pd.Series(distance).corr(pd.Series(held.profile_std), method="spearman"))
             rows.append(pd.DataFrame({"condition": [""], "metric": "spread_rank_correlation", "value": [rank]}))
     return pd.concat(rows, ignore_index=True)

@@ -7,16 +7,18 @@ import pandas as pd
 
 from screenwise.data.profile_screen import Profiles
 from screenwise.data.table import write_table
+from screenwise.errors import DataError
 from screenwise.evaluate.interaction import Interactions
 from screenwise.evaluate.interaction import interactions as depart
 from screenwise.recipes.outcome import Outcome, Progress, silent
 from screenwise.recipes.pair_report import interaction_report
 from screenwise.recipes.pair_settings import ProfileReading
-from screenwise.recipes.perturbseq import read_data, screen_facts
+from screenwise.recipes.perturbseq import check_folder, read_data, screen_facts
 
 KEPT_FEATURES = 1_000_000
 """Rows of the table of features; of more, those that are called and the strongest others."""
 SHOWN = 10
+PAIR = 2
 """Pairs that the terminal shows."""
 
 
@@ -29,11 +31,19 @@ def interactions(
     and each pair is compared with the bulk of all pairs.
     """
     profiles = read_data(data, reading, progress=progress)
+    singles = {one[0] for one in profiles.genes if len(one) == 1}
+    if not any(len(one) == PAIR and singles.issuperset(one) for one in profiles.genes):
+        message = (
+            f"{data} has {int((profiles.size == PAIR).sum())} doubles and {len(singles)} singles, and no double with "
+            "both of its singles; a departure from addition needs all three. Measure them."
+        )
+        raise DataError(message)
+    check_folder(out)
     found = depart(profiles.screen, standard_error=profiles.standard_error)
     features = _strongest(found.features)
     write_table(found.pairs, out / "pairs.csv")
     write_table(features, out / "features.csv")
-    interaction_report(out, Path(data).name, found)
+    interaction_report(out, Path(data).name, found.notes)
     notes = [*profiles.notes, *found.notes]
     if len(features) < len(found.features):
         notes.append(f"features.csv holds the {len(features):,} strongest of {len(found.features):,} entries.")

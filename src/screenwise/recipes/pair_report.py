@@ -1,12 +1,12 @@
 """Pages on gene pairs: an evaluation, a map of interactions, a fitted run."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from screenwise.data.labels import genes_of
-from screenwise.evaluate.interaction import Interactions
 from screenwise.report import pair_figures as draw
 from screenwise.report.figures import comparison
 from screenwise.report.html import Picture, Section, Table, write_report
@@ -20,16 +20,23 @@ DRAWN_PAIRS = 3
 SIMPLE = ("no_change", "mean", "salt", "scaled_salt", "noise")
 
 
+EVALUATION_LEAD = (
+    "Pairs were held out and predicted from singles and the other pairs. salt is plain addition, scaled_salt a "
+    "shrunken sum, no_change the control, mean the average training pair, noise the sampling error of the "
+    "measured profiles themselves."
+)
+
+
 def evaluation_report(out: Path, name: str) -> Path:
     """Write report.html from the tables of an evaluation."""
-    summary, distances = pd.read_csv(out / "summary.csv"), pd.read_csv(out / "distances.csv")
-    sections = [_split_section(split, summary, distances) for split in dict.fromkeys(summary["split"])]
-    lead = (
-        "Pairs were held out and predicted from singles and the other pairs. salt is plain addition, scaled_salt a "
-        "shrunken sum, no_change the control, mean the average training pair, noise the sampling error of the "
-        "measured profiles themselves."
-    )
-    return write_report(out / "report.html", f"Gene pairs held out of {name}", sections, lead=lead)
+    sections = evaluation_sections(out)
+    return write_report(out / "report.html", f"Gene pairs held out of {name}", sections, lead=EVALUATION_LEAD)
+
+
+def evaluation_sections(folder: Path) -> list[Section]:
+    """Return the sections of a page from ``summary.csv`` and ``distances.csv``."""
+    summary, distances = pd.read_csv(folder / "summary.csv"), pd.read_csv(folder / "distances.csv")
+    return [_split_section(split, summary, distances) for split in dict.fromkeys(summary["split"])]
 
 
 def _split_section(split: str, summary: pd.DataFrame, distances: pd.DataFrame) -> Section:
@@ -60,12 +67,18 @@ def _split_section(split: str, summary: pd.DataFrame, distances: pd.DataFrame) -
     return Section(f"Split {split}", text, pictures, [Table(table, "Means over held-out pairs.", file="summary.csv")])
 
 
-def interaction_report(out: Path, name: str, found: Interactions) -> Path:
+def interaction_report(out: Path, name: str, notes: Sequence[str]) -> Path:
     """Write report.html of departures from addition."""
-    pairs = found.pairs
+    sections = interaction_sections(out)
+    return write_report(out / "report.html", f"Interactions of gene pairs in {name}", sections, lead=" ".join(notes))
+
+
+def interaction_sections(folder: Path) -> list[Section]:
+    """Return the sections of a page from ``pairs.csv`` and ``features.csv``."""
+    pairs, features = pd.read_csv(folder / "pairs.csv"), pd.read_csv(folder / "features.csv")
     strongest = pairs.sort_values("departure", ascending=False, kind="stable")
     columns = ["condition", "departure", "relative", "noise", "q_value", "c_a", "c_b", "fit", "similarity", "type"]
-    sections = [
+    return [
         Section(
             "Which pairs depart from addition",
             "The departure of a pair is the length of what is left when the effects of both singles are taken from its "
@@ -81,13 +94,11 @@ def interaction_report(out: Path, name: str, found: Interactions) -> Path:
             "On which features",
             "The features that depart most, of the pairs that depart most.",
             tables=[
-                Table(_features(found, condition), f"{condition}: {kind}", rows=12, file="features.csv")
+                Table(_features(features, condition), f"{condition}: {kind}", rows=12, file="features.csv")
                 for condition, kind in strongest[["condition", "type"]].head(DRAWN_PAIRS).to_numpy()
             ],
         ),
     ]
-    lead = " ".join(found.notes)
-    return write_report(out / "report.html", f"Interactions of gene pairs in {name}", sections, lead=lead)
 
 
 def run_sections(run: Path) -> list[Section]:
@@ -104,7 +115,7 @@ def run_sections(run: Path) -> list[Section]:
     return [Section("Fitted model", str(metrics["reason"]), tables=tables if metrics["held_out"] else [], facts=facts)]
 
 
-def _features(found: Interactions, condition: str) -> pd.DataFrame:
-    mine = found.features[found.features["condition"] == condition]
+def _features(features: pd.DataFrame, condition: str) -> pd.DataFrame:
+    mine = features[features["condition"] == condition]
     order = mine["departure"].abs().sort_values(ascending=False, kind="stable").index
     return mine.loc[order].drop(columns="condition")

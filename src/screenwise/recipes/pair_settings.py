@@ -14,6 +14,8 @@ class ProfileReading:
     """What the control is called."""
     batch_column: str | None = None
     """Column of batches: effects are taken against the control of the same batch."""
+    separator: str | None = None
+    """Text between the genes of a label; found out where not given."""
     layer: str | None = None
     """Layer of the h5ad to read in place of X."""
     covariate: str | None = None
@@ -39,10 +41,9 @@ class PairEvaluation:
     """How to evaluate models of gene pairs on one screen."""
 
     splits: str = "id-25,id-50,id-75"
-    """Held-out plans, separated by commas: id-25, id-50, id-75, half, seen0, seen1, seen2, cluster, kfold,
-    unseen1, unseen2."""
+    """Held-out plans by commas: id-25,id-50,id-75,half,seen0,seen1,seen2,unseen1,unseen2,cluster,kfold."""
     models: str = "peper_gp"
-    """Models, separated by commas; no change, the mean, plain and scaled addition are always there."""
+    """Models by commas: salt, scaled_salt, peper_gp, peper; the simple ones are always there."""
     seeds: int = 5
     """Seeds of each plan."""
     descriptors: Path | None = None

@@ -10,7 +10,7 @@ from screenwise.config import to_mapping
 from screenwise.data.labels import condition_columns, genes_of, parse_labels
 from screenwise.data.profile_screen import Profiles
 from screenwise.data.table import read_table, write_table
-from screenwise.errors import ColumnError, DataError, ModelError
+from screenwise.errors import ColumnError, DataError, ModelError, ScreenwiseError
 from screenwise.models import load_model, make_model, model_class, save_model
 from screenwise.prediction import Prediction
 from screenwise.recipes.learn import environment, fingerprint, is_finished
@@ -46,6 +46,7 @@ def read_data(data: str, reading: ProfileReading, *, progress: Progress = silent
             control=reading.control,
             batch=reading.batch_column,
             layer=reading.layer,
+            separator=reading.separator,
             counts=reading.counts,
             covariate=reading.covariate,
         )
@@ -60,7 +61,9 @@ def read_data(data: str, reading: ProfileReading, *, progress: Progress = silent
     if cells_only:
         message = f"{', '.join(cells_only)} is for cells (h5ad); {path} is a table of profiles. Leave it out."
         raise DataError(message)
-    return read_profiles(path, reading.condition_column, reading.control, reading.batch_column)
+    return read_profiles(
+        path, reading.condition_column, reading.control, reading.batch_column, separator=reading.separator
+    )
 
 
 def fit(
@@ -78,6 +81,8 @@ def fit(
     check_models([settings.model], auto=True)
     profiles = read_data(data, reading, progress=progress)
     screen = profiles.screen
+    need_singles(profiles, data)
+    descriptors = read_known(settings.descriptors)
     described = {
         "settings": to_mapping(settings),
         "reading": to_mapping(reading),
@@ -88,27 +93,28 @@ def fit(
         return Outcome({"run": str(out)}, before["held_out"], ["This run is already fitted with these settings."])
     run = Run(out, progress)
     write_json(out / "config.json", described | {"source": data, "environment": environment()})
-    model, name, scores, reason = fit_model(settings, screen, run)
+    model, name, scores, reason = fit_model(settings, screen, descriptors, run)
     screen.save(out / "screen")
     if len(profiles.rejected):
         write_table(profiles.rejected, out / "rejected.csv")
     save_model(model, name, run.model_folder)
-    write_json(out / "metrics.json", {"held_out": scores, "reason": reason, "model": name})
+    write_json(out / "metrics.json", {"held_out": scores, "reason": reason, "model": name, "floor": profiles.floor})
     write_json(out / "done.json", {"fitted": True})
     facts = screen_facts(profiles) | {"model": name, "why": reason}
     files = {"run": str(out)} | ({"rejected": str(out / "rejected.csv")} if len(profiles.rejected) else {})
-    return Outcome(facts, scores, profiles.notes, files)
+    return Outcome(facts, scores, [*profiles.notes, *prior_only(profiles)], files)
 
 
 def fit_model(
-    settings: PairFitSettings, screen: Screen, run: Run | None = None
+    settings: PairFitSettings, screen: Screen, descriptors: Any = None, run: Run | None = None
 ) -> tuple[Any, str, list[dict[str, Any]], str]:
     """Return the fitted model, its name, the held-out scores of what was tried, and why it was chosen."""
-    descriptors = read_known(settings.descriptors)
     if settings.model == "auto":
         from screenwise.models.pairwise_choice import choose_pairwise  # noqa: PLC0415
 
         choice = choose_pairwise(screen, descriptors=descriptors, run=run, seed=settings.seed)
+        if not choice.scores[0]["doubles"]:
+            return choice.model, choice.name, [], "no double with both singles was measured: nothing to choose by"
         return choice.model, choice.name, choice.scores, choice.reason
     model = pair_model(settings.model, descriptors)
     model.fit(screen, run=run, seed=settings.seed)
@@ -131,7 +137,9 @@ def predict(run: Path, ask: Path, out: Path, *, progress: Progress = silent) -> 
     progress("Predicting profiles", len(conditions), len(conditions))
     from screenwise.data import predicted_profiles as files  # noqa: PLC0415
 
-    output = files.ProfileOutput(novelty, profile_std, {"run": str(run), "model": read_json(run / "metrics.json")})
+    metrics = read_json(run / "metrics.json")
+    told = {"run": str(run), "model": metrics}
+    output = files.ProfileOutput(novelty, profile_std, told, floor=metrics.get("floor"))
     labelled = conditions.assign(condition=conditions["asked"])
     if out.suffix == ".h5ad":
         control = control_level(screen)
@@ -164,12 +172,12 @@ def read_questions(path: Path, run: Path, screen: Screen) -> tuple[pd.DataFrame,
         message = f"{path} has no column `condition` (found {list(map(str, table.columns))[:12]}). Name it condition."
         raise ColumnError(message)
     else:
-        labels = table[column].astype("string").fillna("")
+        labels = table[column].astype("string").fillna("").str.strip()
     if len(labels) == 0:
         message = f"{path} asks for nothing: it has a header and no row."
         raise DataError(message)
     known = {gene for genes in genes_of(screen.conditions) for gene in genes}
-    parsed = parse_labels(labels.tolist(), control=reading["control"], known=known)
+    parsed = parse_labels(labels.tolist(), control=reading["control"], separator=reading.get("separator"), known=known)
     reasons = parsed.rejected.set_index("label")["reason"] if len(parsed.rejected) else pd.Series(dtype=str)
     problem = np.array(
         [
@@ -201,7 +209,45 @@ def read_known(path: Path | None) -> Any:
         return None
     from screenwise.models.pairwise_descriptors import read_descriptors  # noqa: PLC0415
 
-    return read_descriptors(path)
+    if not path.is_file():
+        message = f"--descriptors {path} {'is a directory' if path.is_dir() else 'does not exist'}; name a table."
+        raise DataError(message)
+    try:
+        return read_descriptors(path)
+    except ScreenwiseError as error:
+        text = str(error)
+        raise type(error)(text if str(path) in text else f"{path}: {text}") from error
+
+
+def need_singles(profiles: Profiles, data: str) -> None:
+    """Raise `DataError` where no gene was perturbed alone."""
+    if not (profiles.size == 1).any():
+        message = (
+            f"{data} has no single perturbation (A+ctrl) beside {int((profiles.size > 1).sum())} combinations; these "
+            "are predicted from their singles. Add the singles."
+        )
+        raise DataError(message)
+
+
+def check_folder(out: Path) -> None:
+    """Raise `DataError` where results cannot go: a file, or the folder of a run."""
+    if out.is_file():
+        message = f"{out} is a file; --out wants a folder."
+        raise DataError(message)
+    if (out / "config.json").exists():
+        message = f"{out} holds a run; choose another folder."
+        raise DataError(message)
+
+
+def prior_only(profiles: Profiles) -> list[str]:
+    """Return the warning of a screen whose combinations teach nothing; none where some do."""
+    singles = {one[0] for one in profiles.genes if len(one) == 1}
+    if any(len(one) > 1 and singles.issuperset(one) for one in profiles.genes):
+        return []
+    return [
+        "No combination with all its singles was measured, so nothing here says how effects combine: predictions use a "
+        "scale learnt on published screens, are noted 'prior only' and have wide intervals. Measure a dozen doubles."
+    ]
 
 
 def check_models(names: list[str], *, auto: bool = False) -> None:

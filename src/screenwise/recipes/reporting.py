@@ -28,6 +28,8 @@ METRIC_WORDS = {
 def report(folder: Path, out: Path | None = None) -> Outcome:
     """Write one page about a run, a comparison, a replay or a campaign, whichever the folder holds."""
     out = out or folder / "report.html"
+    if is_pair_folder(folder):
+        return pair_report(folder, out)
     if (folder / "campaign.sqlite").exists():
         title, sections = f"Campaign {folder.name}", campaign_sections(folder)
     elif (folder / "summary.csv").exists():
@@ -42,6 +44,28 @@ def report(folder: Path, out: Path | None = None) -> Outcome:
         message = f"{folder} holds no run, comparison, replay, evaluation or campaign to report on."
         raise DataError(message)
     write_report(out, title, sections)
+    return Outcome({"about": title}, files={"report": str(out)})
+
+
+def is_pair_folder(folder: Path) -> bool:
+    """Whether a folder holds a run, an evaluation or interactions of gene pairs."""
+    run = (folder / "screen").is_dir() and (folder / "done.json").exists()
+    return run or (folder / "distances.csv").exists() or (folder / "features.csv").exists()
+
+
+def pair_report(folder: Path, out: Path) -> Outcome:
+    """Write one page about what `screenwise perturbseq` left in a folder."""
+    from screenwise.recipes import pair_report as pages  # noqa: PLC0415
+
+    if (folder / "done.json").exists():
+        title = f"Gene pairs: run {folder.resolve().name}"
+        write_report(out, title, pages.run_sections(folder))
+    elif (folder / "distances.csv").exists():
+        title = f"Gene pairs held out: {folder.resolve().name}"
+        write_report(out, title, pages.evaluation_sections(folder), lead=pages.EVALUATION_LEAD)
+    else:
+        title = f"Interactions of gene pairs: {folder.resolve().name}"
+        write_report(out, title, pages.interaction_sections(folder))
     return Outcome({"about": title}, files={"report": str(out)})
 
 
