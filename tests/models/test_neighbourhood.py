@@ -1,4 +1,4 @@
-"""Every model in `MODELS` says where it may be trusted, by the same rule as a search over all pairs."""
+"""Every model of compounds and single genes says where it may be trusted, by the same rule as a search over all pairs."""
 
 import numpy as np
 import pandas as pd
@@ -89,6 +89,7 @@ def test_what_says_nothing_of_likeness_gives_no_flag():
     assert make_model("mean").fit(two_tasks()).predict(pd.DataFrame({"gene": ["TP53"]})).in_domain is None
 
 
+COMPOUND_MODELS = [name for name in MODELS if not model_class(name).__module__.startswith("screenwise.models.pair")]
 QUICK = {"multitask": {"epochs": 5, "hidden": (16,), "members": 1}, "forest": {"trees": 10}}
 
 
