@@ -76,7 +76,7 @@ class ScaledSaltConfig:
     """Settings of the scaled sum."""
 
     prior: float | None = None
-    """Coefficient of the sum before any double is seen, which counts as four doubles; None = 0.85, or 0.9 where
+    """Coefficient of the sum before any double is seen, which counts as six doubles; None = 0.85, or 0.9 where
     singles are shrunk by their known errors (what published screens say)."""
     shrink: bool = True
     """Shrink singles by their known noise (column `squared_error`)."""

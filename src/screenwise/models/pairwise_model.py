@@ -22,6 +22,7 @@ from screenwise.models.pairwise_singles import (
     with_partial,
 )
 from screenwise.models.pairwise_spread import (
+    ENOUGH,
     NEW_RATIO,
     SUM_RATIO,
     WIDE_FACTOR,
@@ -156,7 +157,11 @@ class PairModel:
         sums = sums * (1 + 1 / max(len(training), 1))
         by_sum = learn_width(sums, sizes, shape, SUM_RATIO)
         own_ratio = SUM_RATIO if np.array_equal(rule.held_size, sizes) else 1.0
-        widths = {"pair": learn_width(rule.held_error, rule.held_size, shape, own_ratio), "sum": by_sum}
+        held = rule.held_error
+        if own_ratio != SUM_RATIO and len(held) < ENOUGH:
+            # weights and coefficients were learnt from the rows left out, too: a few rows hide that
+            held = held * (1 + 1 / len(held))
+        widths = {"pair": learn_width(held, rule.held_size, shape, own_ratio), "sum": by_sum}
         widths["wide"] = Width(WIDE_FACTOR * by_sum.profile, WIDE_FACTOR * by_sum.feature)
         for unseen in (1, 2):
             error, size = self._pretended(training, scale, unseen)
