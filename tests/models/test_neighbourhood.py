@@ -7,7 +7,7 @@ import pytest
 from screenwise.data.split import make_folds
 from screenwise.evaluate.compare import compare
 from screenwise.evaluate.domain import learn_threshold
-from screenwise.models import load_model, make_model, model_class, save_model
+from screenwise.models import MODELS, load_model, make_model, model_class, save_model
 from screenwise.models.neighbourhood import HAIR, Neighbourhood
 from screenwise.represent.fingerprint import Fingerprint
 from screenwise.represent.tanimoto import count_tanimoto
@@ -89,7 +89,6 @@ def test_what_says_nothing_of_likeness_gives_no_flag():
     assert make_model("mean").fit(two_tasks()).predict(pd.DataFrame({"gene": ["TP53"]})).in_domain is None
 
 
-COMPOUND_MODELS = ("mean", "neighbours", "ridge", "forest", "svr", "gp", "multitask", "auto")
 QUICK = {"multitask": {"epochs": 5, "hidden": (16,), "members": 1}, "forest": {"trees": 10}}
 
 
