@@ -41,6 +41,8 @@ ALWAYS_SEEDED = ("cluster",)
 SHOWN = ("l2", "pearson_delta", "departure_cosine", "coverage_90")
 """Metrics that the terminal shows."""
 REPLICATES = 1000
+DRAWN_CELLS = 200_000
+"""Predicted features of one split and model that are kept for the pictures."""
 
 
 @dataclass(frozen=True)
@@ -79,13 +81,15 @@ def evaluate(
         message = f"{data}: {error}"
         raise DataError(message) from error
     names = list(dict.fromkeys([*BASELINES, *models]))
-    scores, cells = [], []
+    scores, cells, drawn = [], [], []
     for step, (name, split, (number, fold)) in enumerate(_work(names, folds)):
         progress("Fitting models", step, len(names) * sum(map(len, folds.values())))
         held = _predict(name, screen, fold, known)
         parts = {"model": name, "split": split, "seed": fold.seed, "fold": number}
         scores.append(score_fold(held, profiles, fold).assign(**parts))
         cells.append(_distances(held, screen, fold).assign(**parts))
+        if name in models and number == 0:
+            drawn.append(_effects(held, screen, fold).assign(model=name, split=split))
     total = len(names) * sum(map(len, folds.values()))
     progress("Fitting models", total, total)
     scores += [
@@ -99,6 +103,7 @@ def evaluate(
     write_table(table, out / "scores.csv")
     write_table(summary, out / "summary.csv")
     write_table(pd.concat(cells, ignore_index=True), out / "distances.csv")
+    write_table(pd.concat(drawn, ignore_index=True), out / "effects.parquet")
     write_pair_folds(out / "splits.json", [fold for split in folds.values() for fold in split], screen)
     from screenwise.recipes.pair_report import evaluation_report  # noqa: PLC0415
 
@@ -243,6 +248,26 @@ def _distances(held: Held, screen: Screen, fold: PairFold) -> pd.DataFrame:
     error = np.linalg.norm(truth - held.level, axis=1)
     table = pd.DataFrame({"condition": labels, "novelty": held.novelty, "error": error})
     return table if held.profile_std is None else table.assign(profile_std=held.profile_std)
+
+
+def _effects(held: Held, screen: Screen, fold: PairFold) -> pd.DataFrame:
+    """Return the observed, predicted and added up effects of some held-out conditions, and their standard deviation."""
+    control, features = control_level(screen), screen.task_names
+    step = max(1, -(-int(fold.test.sum()) * len(features) // DRAWN_CELLS))
+    rows = np.arange(0, int(fold.test.sum()), step)
+    labels = screen.conditions["condition"].to_numpy()[fold.test][rows]
+    observed = screen.targets.dense()[fold.test][rows] - control
+    std = np.full(observed.shape, np.nan, np.float32) if held.std is None else held.std[rows]
+    return pd.DataFrame(
+        {
+            "condition": np.repeat(labels, len(features)),
+            "feature": np.tile(np.array(features, object), len(rows)),
+            "observed": observed.ravel(),
+            "predicted": (held.level[rows] - control).ravel(),
+            "additive": (_additive(screen, fold)[rows] - control).ravel(),
+            "std": std.ravel(),
+        }
+    )
 
 
 def _short(summary: pd.DataFrame) -> list[dict[str, Any]]:

@@ -7,8 +7,10 @@ import numpy as np
 import pandas as pd
 
 from screenwise.data.labels import genes_of
+from screenwise.evaluate.calibration import calibration_curve
+from screenwise.prediction import Z90
 from screenwise.report import pair_figures as draw
-from screenwise.report.figures import comparison
+from screenwise.report.figures import calibration, comparison
 from screenwise.report.html import Picture, Section, Table, write_report
 from screenwise.run import read_json
 from screenwise.screen import Screen
@@ -36,24 +38,31 @@ def evaluation_report(out: Path, name: str) -> Path:
 def evaluation_sections(folder: Path) -> list[Section]:
     """Return the sections of a page from ``summary.csv`` and ``distances.csv``."""
     summary, distances = pd.read_csv(folder / "summary.csv"), pd.read_csv(folder / "distances.csv")
-    return [_split_section(split, summary, distances) for split in dict.fromkeys(summary["split"])]
+    effects = pd.read_parquet(folder / "effects.parquet")
+    splits = list(dict.fromkeys(summary["split"]))
+    sections = [_split_section(split, summary, distances, effects) for split in splits]
+    if distances["novelty"].nunique() > 1:
+        picture = Picture(draw.error_by_novelty(distances), "Distance by the number of genes never seen alone.")
+        sections.append(Section("Unseen genes", "All splits together.", [picture]))
+    return sections
 
 
-def _split_section(split: str, summary: pd.DataFrame, distances: pd.DataFrame) -> Section:
+def _split_section(split: str, summary: pd.DataFrame, distances: pd.DataFrame, effects: pd.DataFrame) -> Section:
     part, cells = summary[summary["split"] == split], distances[distances["split"] == split]
     table = part[part["metric"].isin(METRICS)].pivot_table(index="model", columns="metric", values="mean")
     table = table.reindex(columns=[one for one in METRICS if one in table]).sort_values("l2").reset_index()
     pictures = [
-        Picture(comparison(part, "l2", baselines=SIMPLE), "Mean distance to the measured profile, 95 % intervals.")
+        Picture(
+            comparison(part, "l2", baselines=SIMPLE, over="pairs"),
+            "Mean distance to the measured profile, 95 % intervals.",
+        )
     ]
-    if cells["novelty"].nunique() > 1:
-        shown = cells[cells["model"].isin([*table["model"].head(3), "salt"])]
-        pictures.append(Picture(draw.error_by_novelty(shown), "Distance by the number of genes never seen alone."))
     spread = cells[np.isfinite(cells["profile_std"])]
     best = next((model for model in table["model"] if (spread["model"] == model).any()), None)
     if best is not None:
         mine = spread[spread["model"] == best]
         pictures.append(Picture(draw.error_by_spread(mine), f"Distance against what {best} expected."))
+    pictures += _effect_pictures(effects[effects["split"] == split], summary)
     compared = part[part["metric"].eq("l2") & part["difference"].notna()]
     said = [
         f"{row['model']} differs from {row['baseline']} by {row['difference']:+.3f} "
@@ -65,6 +74,34 @@ def _split_section(split: str, summary: pd.DataFrame, distances: pd.DataFrame) -
         f"- {one}" for one in said
     )
     return Section(f"Split {split}", text, pictures, [Table(table, "Means over held-out pairs.", file="summary.csv")])
+
+
+def _effect_pictures(effects: pd.DataFrame, summary: pd.DataFrame) -> list[Picture]:
+    """Return predicted against observed, calibration and the top features of the best model that was asked for."""
+    part = summary[summary["metric"].eq("l2") & summary["split"].isin(effects["split"].unique())]
+    ranked = part[part["model"].isin(effects["model"].unique())].sort_values("mean")["model"]
+    if ranked.empty:
+        return []
+    name = str(ranked.iloc[0])
+    mine = effects[effects["model"] == name]
+    pictures = [
+        Picture(
+            draw.profile_scatter(mine, name=name),
+            "Every feature of the first fold's pairs: addition, then model.",
+            wide=True,
+        )
+    ]
+    known = mine[np.isfinite(mine["std"])]
+    if len(known):
+        curve = calibration_curve(known["observed"], known["predicted"], known["std"]).assign(model=name)
+        pictures.append(Picture(calibration(curve), "Intervals of single features: promised and kept."))
+    strongest = str(mine.groupby("condition")["observed"].apply(lambda one: float((one**2).sum())).idxmax())
+    one = known if len(known) else mine
+    one = one[one["condition"] == strongest]
+    if len(known):
+        one = one.assign(lower=one["predicted"] - Z90 * one["std"], upper=one["predicted"] + Z90 * one["std"])
+    pictures.append(Picture(draw.top_features(one, strongest), "The held-out pair with the largest effect."))
+    return pictures
 
 
 def interaction_report(out: Path, name: str, notes: Sequence[str]) -> Path:

@@ -58,6 +58,7 @@ def comparison(
     *,
     baselines: Sequence[str] = (),
     reference: dict[str, dict[str, float]] | None = None,
+    over: str = "tasks",
 ) -> Figure:
     """Draw models against each other: a dot and an interval each, one panel per split.
 
@@ -72,6 +73,8 @@ def comparison(
         Models to mark as baselines (hollow squares).
     reference
         Split -> name -> value: published or agreed figures, drawn as vertical lines in that split's panel.
+    over
+        What the means are taken over.
     """
     need_columns(summary, ("model", "split", "metric", "mean", "lower", "upper"))
     rows = summary[summary["metric"] == metric]
@@ -92,7 +95,7 @@ def comparison(
                 label = f"{short(name, 40)} {value:.3g}"
                 panel.axvline(value, color=INK, linewidth=1, linestyle=STROKES[1 + place % 5], alpha=0.7, label=label)
         side = {True: " (higher is better)", False: " (lower is better)", None: ""}[better]
-        panels[-1].set_xlabel(f"{metric}, mean over tasks{side}")
+        panels[-1].set_xlabel(f"{metric}, mean over {over}{side}")
         legend_above(figure, *panels)
     return figure
 

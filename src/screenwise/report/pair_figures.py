@@ -32,7 +32,7 @@ from screenwise.report.ink import (
 NAMED = 6
 """Points of a scatter that carry their name."""
 
-GENES_NAMED = 60
+GENES_NAMED = 80
 """Genes of an interaction map that still have readable names."""
 
 GENES_SHOWN = 80
@@ -110,7 +110,7 @@ def interaction_map(pairs: pd.DataFrame, value: str = "departure") -> Figure:
         panel.grid(visible=False)
         if len(genes) <= GENES_NAMED:
             names = [short(genes[number], 12) for number in order]
-            size = max(4.5, min(8.5, 300 / max(len(genes), 1)))
+            size = max(5.0, min(8.5, 300 / max(len(genes), 1)))
             panel.set_xticks(np.arange(len(genes)) + 0.5, names, rotation=90, fontsize=size)
             panel.set_yticks(np.arange(len(genes)) + 0.5, names, fontsize=size)
             panel.tick_params(length=0)
@@ -334,12 +334,15 @@ def _limits(values: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def _fade(colour: str) -> LinearSegmentedColormap:
-    return LinearSegmentedColormap.from_list("fade", [(0, _mixed(colour, 0.25)), (1, colour)])
+    # not the very colour: a page in the dark replaces that one alone
+    return LinearSegmentedColormap.from_list("fade", [(0, _mixed(colour, 0.25)), (1, _mixed(colour, 0.97))])
 
 
 def _two_sided() -> LinearSegmentedColormap:
     middle = _mixed(INK, 0.12)
-    return LinearSegmentedColormap.from_list("two", [(0, SERIES[0]), (0.5, middle), (1, SERIES[1])])
+    return LinearSegmentedColormap.from_list(
+        "two", [(0, _mixed(SERIES[0], 0.97)), (0.5, middle), (1, _mixed(SERIES[1], 0.97))]
+    )
 
 
 def _mixed(colour: str, share: float) -> tuple[float, ...]:
