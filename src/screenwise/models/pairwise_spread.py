@@ -24,7 +24,8 @@ SUM_RATIO = 0.42
 """Median distance of a double from its scaled sum, in units of the root of both squared single effects: 0.41 there,
 0.15 to 0.93 on five doubles of 500 genes."""
 NEW_RATIO = (SUM_RATIO, 0.5, 0.68)
-"""The same with no, one or two singles that were not measured (18 genes withheld there, seeds 0-4: 245 and 32 doubles, descriptors from GO)."""
+"""The same with no, one or two singles that were not measured: 18 genes withheld there, seeds 0-4,
+245 and 32 doubles, descriptors from GO."""
 WIDE_FACTOR = 1.25
 """How much wider intervals of three genes and more are than those of two; no published screen here has them."""
 SHAPE_POWER = 0.66
