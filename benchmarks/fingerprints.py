@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import resource
+import sys
 import time
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -75,24 +76,19 @@ def kernels_of_targets():
     )
     assert gap < 1e-6, gap
     return {
-        "compounds": len(conditions),
-        "four_fingerprints_cpu_s": round(print_seconds, 2),
-        "training_cells": int(sum(map(len, rows))),
-        "four_kernels_of_30_targets_cpu_s": round(gram_seconds, 2),
-        "smallest_target": {
-            "rows": len(small),
-            "four_kernels_cpu_s": round(our_seconds, 3),
-            "peer_cpu_s_with_fingerprints": round(peer_seconds, 2),
-            "largest_difference": float(f"{gap:.1g}"),
-        },
-    }
+        "fingerprints_of_chembl30_cpu_s": {"value": round(print_seconds, 2)},
+        "kernels_of_30_targets_cpu_s": {"value": round(gram_seconds, 2), "bar": "<= 10"},
+        "smallest_target_cpu_s": {"value": round(our_seconds, 3)},
+        "smallest_target_largest_difference_to_rdkit": {"value": float(f"{gap:.1g}")},
+    }, {"smallest_target_cpu_s": round(peer_seconds, 2)}
 
 
 def many_compounds():
     try:
         further = [load_dataset(name).screen.conditions["smiles"] for name in FURTHER]
     except DatasetError as error:
-        return {"left_out": str(error)}
+        sys.stderr.write(f"100,000 compounds are left out: {error}\n")
+        return {}
     smiles = pd.unique(pd.concat([load_dataset("chembl30").screen.conditions["smiles"], *further]))[-MANY:]
     made = Fingerprint("morgan", radius=2, on_error="empty")
     counts, cpu = seconds(made.transform, pd.DataFrame({"smiles": smiles}))
@@ -102,9 +98,8 @@ def many_compounds():
     assert (found[:, 0] == 1).all()
     np.testing.assert_allclose(found, -np.sort(-count_tanimoto(queries, counts), axis=1)[:, :5])
     return {
-        "compounds": len(smiles),
-        "morgan_radius_2_cpu_s": round(cpu, 2),
-        "nearest_5_of_500_among_all_cpu_s": round(nearest, 2),
+        f"morgan_of_{len(smiles)}_compounds_cpu_s": {"value": round(cpu, 2), "bar": "<= 60"},
+        f"nearest_5_of_500_among_{len(smiles)}_cpu_s": {"value": round(nearest, 2)},
     }
 
 
@@ -113,16 +108,18 @@ def main():
     parser.add_argument("--json", action="store_true")
     as_json = parser.parse_args().json
     began = time.time()
+    figures, peers = kernels_of_targets()
+    figures |= many_compounds()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    figures["peak_memory_gb"] = {"value": round(peak, 2)}
     result = {
-        "benchmark": "fingerprints",
-        "data": "chembl30, published training rows",
-        "peer": f"rdkit {rdkit.__version__}",
-        "threads": 1,
-        "chembl30": kernels_of_targets(),
-        "many": many_compounds(),
-        "peak_memory_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
-        "wall_s": round(time.time() - began, 1),
-        "bars": "four kernels <= 10 CPU s; 100,000 compounds <= 60 CPU s",
+        "figures": figures,
+        "units": "CPU seconds of one thread; four kernels: chiral ECFP6, FCFP6, atom pairs, torsions",
+        "peer": f"rdkit {rdkit.__version__}, fingerprints included",
+        "peers": peers,
+        "data": "chembl30, published training rows; further compounds of the data folder",
+        "cpu_seconds": round(time.process_time(), 1),
+        "wall_seconds": round(time.time() - began, 1),
     }
     print(json.dumps(result) if as_json else json.dumps(result, indent=1))
 
