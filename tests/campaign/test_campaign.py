@@ -142,16 +142,38 @@ def test_the_best_follows_the_objective(lab, objective, best):
         assert (status["best"]["value"], status["hits"]) == (float(best), 3)
 
 
-def test_a_bad_plate_is_flagged_but_kept(lab):
+def test_a_plate_whose_controls_overlap_goes_back_to_the_queue_unless_a_person_says_otherwise(lab):
     campaign = lab.begin()
-    campaign.propose()
+    first = campaign.propose()
     filled = lab.fill(lab.export(campaign))
-    filled.loc[filled["role"] == "positive", "growth"] = "0.03"
-    campaign.ingest(lab.write(filled))
-    flags = campaign.status()["flagged"]
-    assert [(flag["plate"], flag["check"]) for flag in flags] == [("R1P1", "z prime")]
-    assert len(campaign.measured()) == 20
-    assert "z prime" in set(campaign.qc()["check"])
+    dead = filled.assign(growth=filled["growth"].mask(filled["role"] == "positive", "0.03"))
+    assert "z prime" in campaign.ingest(lab.write(dead))["rejected"]["R1P1"]
+    status = campaign.status()
+    assert {(flag["plate"], flag["check"]) for flag in status["flagged"]} >= {("R1P1", "z prime")}
+    assert (status["measured"], status["failed"], status["state"]) == (0, 20, "ingested")
+    campaign.judge("R1P1", good=True, reason="the positive control was forgotten")
+    assert (len(campaign.measured()), campaign.status()["rejected"]) == (20, {})
+    campaign.judge("R1P1", good=False, reason="it was not")
+    assert set(campaign.propose()["condition_id"]) & set(first["condition_id"]), "its conditions are candidates again"
+    campaign.ingest(lab.write(filled, "corrected.csv"))
+    assert campaign.status()["rejected"] == {"R1P1": "it was not"}, "what a person said stays"
+    assert campaign.verify()["ok"]
+    assert campaign.replay()["ok"]
+    for plate, reason in (("R9P1", "x"), ("R1P1", " ")):
+        with pytest.raises(CampaignError):
+            campaign.judge(plate, good=True, reason=reason)
+
+
+def test_corrected_controls_bring_a_plate_back_and_accept_takes_any(lab):
+    for name, accept in (("a", False), ("b", True)):
+        campaign = lab.begin(name)
+        campaign.propose()
+        filled = lab.fill(lab.export(campaign))
+        dead = filled.assign(growth=filled["growth"].mask(filled["role"] == "positive", "0.03"))
+        campaign.ingest(lab.write(dead), accept=accept)
+        assert len(campaign.measured()) == (20 if accept else 0)
+        assert campaign.ingest(lab.write(filled, "corrected.csv"))["rejected"] == {}
+        assert len(campaign.measured()) == 20
 
 
 def test_a_replay_gives_the_same_bits_and_finds_another_policy(lab):

@@ -33,9 +33,11 @@ def test_good_plates_pass_and_the_table_says_what_was_looked_at():
     assert failed(table) == set()
     assert set(table["check"]) == {
         "missing wells", "z prime", "positive control drift", "negative control drift", "row effect",
-        "column effect", "edge effect", "replicate agreement", "plate median",
+        "column effect", "edge effect", "replicate agreement", "plate median", "robust z prime", "plate order",
+        "row order",
     }  # fmt: skip
-    assert table["ok"].notna().all()
+    # rows are compared by predictions or many repeated wells; here are neither
+    assert table.loc[table["check"] != "row order", "ok"].notna().all()
 
 
 def test_z_prime_is_that_of_zhang_chung_and_oldenburg():

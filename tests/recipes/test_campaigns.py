@@ -1,18 +1,25 @@
 """A campaign as a user begins it: plates with named controls, several readouts, the same bits again."""
 
 from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from screenwise.campaign.state import CampaignSettings
+from screenwise.design.constraints import Constraints
 from screenwise.design.plate import PlateRules
-from screenwise.errors import ConfigError
+from screenwise.design.stop import StopRules
+from screenwise.errors import CampaignError, ConfigError, ScreenwiseError
 from screenwise.recipes import campaigns
+from screenwise.recipes.campaign_rules import CampaignRules, read_rules
+from screenwise.recipes.reporting import report
 from screenwise.recipes.settings import CampaignOptions, Reading
 
 GENES = 400
+IN_FILE = ("plate", "constraints", "stop")
+"""Settings of which the rules file holds some or all."""
 
 
 @pytest.fixture
@@ -27,7 +34,7 @@ def pool(tmp_path):
 
 def test_options_are_the_settings_of_a_campaign_and_of_its_plates():
     offered = {field.name: field.default for field in fields(CampaignOptions)}
-    settings = {field.name: field.default for field in fields(CampaignSettings) if field.name != "plate"}
+    settings = {field.name: field.default for field in fields(CampaignSettings) if field.name not in IN_FILE}
     plate = {field.name: field.default for field in fields(PlateRules) if field.name != "plate_name"}
     plate["plate_format"] = plate.pop("format")
     assert offered == settings | plate
@@ -74,6 +81,111 @@ def test_a_plate_with_named_controls_goes_out_and_comes_back(tmp_path, pool):
     assert campaigns.export(tmp_path / "hits", tmp_path / "second.csv").facts["plates"] == 2
     assert campaigns.verify(tmp_path / "hits").facts["ok"]
     assert campaigns.replay(tmp_path / "hits").facts["rounds the same bit for bit"] == 2
+
+
+RULES = """
+[constraints]
+cost = "price"
+cost_per_plate = 20.0
+budget = 130.0
+one_per_plate = ["cell_line"]
+must_include = ["GENE7"]
+[constraints.caps]
+family = 12
+[plate]
+format = 96
+positive = 6
+replicates = 2
+[stop]
+recall = 0.999
+rounds = 3
+"""
+
+
+def test_a_file_of_rules_goes_through_the_whole_campaign(tmp_path, pool):
+    table = pd.read_csv(pool[0])
+    number = np.arange(GENES)
+    table["cell_line"], table["family"] = np.where(number % 3 == 0, "A549", "MCF7"), number % 7
+    table["price"] = 0.5 + number % 4
+    table.to_csv(tmp_path / "pool.csv", index=False)
+    (tmp_path / "rules.toml").write_text(RULES)
+    folder = tmp_path / "hits"
+    options = CampaignOptions("maximize:growth", wells=40, threshold=4.5, negative=3)
+    campaigns.new(folder, str(tmp_path / "pool.csv"), options, pool[1], constraints=tmp_path / "rules.toml")
+    for turn in range(2):
+        said = campaigns.propose(folder).facts
+        assert said["plates"] == 1
+        assert 0 < said["cost"] <= 130.0
+        campaigns.export(folder, tmp_path / "plate.csv")
+        plate = pd.read_csv(tmp_path / "plate.csv")
+        assert plate["role"].value_counts()[["positive", "negative", "replicate"]].tolist() == [6, 3, 2]
+        samples = plate[plate["role"] == "sample"]
+        assert samples["cell_line"].nunique() == 1
+        assert samples["family"].value_counts().max() <= 12
+        assert ("GENE7" in set(samples["gene"])) == (turn == 0)
+        fill(tmp_path / "plate.csv", ["growth"])
+        campaigns.ingest(folder, tmp_path / "plate.csv")
+    shown = campaigns.explain(folder, out=tmp_path / "why.csv")
+    prices = {line["rule"]: line["hits"] for line in shown.details["prices"]}
+    assert set(prices) == {"at most 12 of one family", "budget 130", "one cell_line per plate", "all rules"}
+    assert prices["all rules"] >= 0
+    why = pd.read_csv(tmp_path / "why.csv")
+    assert {"reason", "score", "mean", "std", "hit", "in_domain", "domain", "cost", "cell_line", "family"} <= set(why)
+    assert 20.0 < why["cost"].sum() <= 130.0
+    assert (tmp_path / "why_rules.csv").exists()
+    status = campaigns.status(folder)
+    assert "stop rule recall" in status.facts
+    campaigns.propose(folder)
+    campaigns.export(folder, tmp_path / "plate.csv")
+    fill(tmp_path / "plate.csv", ["growth"])
+    campaigns.ingest(folder, tmp_path / "plate.csv")
+    with pytest.raises(CampaignError, match="rounds: 3 rounds are done"):
+        campaigns.propose(folder)
+    status = campaigns.status(folder)
+    assert (status.facts["state"], status.facts["stop rule rounds"]) == ("stopped", "3, limit 3: stops")
+    rounds = {line["round"] for line in status.details["rules"]}
+    assert rounds == {1, 2, 3, 4}
+    page = report(folder).files["report"]
+    text = Path(page).read_text(encoding="utf-8")
+    for words in ("3 rounds are done", "one cell_line per plate", "Stop rules", "loo_rank_correlation"):
+        assert words in text
+    campaigns.resume(folder, "one more")
+    assert campaigns.propose(folder).facts["round"] == 4
+    assert campaigns.verify(folder).facts["ok"]
+    assert campaigns.replay(folder).facts["rounds the same bit for bit"] == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[constraints]\nbudgte = 3", "budget"),
+        ("budget = 3", r"section \[constraints\]"),
+        ("[plate]\nformat = 97", "96, 384"),
+        ("[stop]\nrecal = 0.5", "recall"),
+        ("[stop]\nrecall = 0.5", "threshold"),
+        ("[constraints.caps]\npathway = 3", "pathway"),
+        ("[constraints]\nmust_include = ['NOBODY']", "NOBODY"),
+        ("no toml", "campaign rules"),
+    ],
+    ids=str,
+)
+def test_wrong_rules_are_named_and_nothing_is_made(tmp_path, pool, text, said):
+    (tmp_path / "rules.toml").write_text(text)
+    with pytest.raises(ScreenwiseError, match=said):
+        campaigns.new(
+            tmp_path / "hits", pool[0], CampaignOptions("maximize:y"), pool[1], constraints=tmp_path / "rules.toml"
+        )
+    assert not (tmp_path / "hits").exists()
+
+
+def test_the_example_of_rules_is_what_is_read(tmp_path):
+    campaigns.rules(tmp_path / "rules.toml")
+    assert read_rules(tmp_path / "rules.toml") == CampaignRules()
+    text = (tmp_path / "rules.toml").read_text()
+    for cls in (Constraints, PlateRules, StopRules):
+        assert all(f"{one.name} =" in text for one in fields(cls))
+    with pytest.raises(ConfigError, match="exists already"):
+        campaigns.rules(tmp_path / "rules.toml")
 
 
 def test_a_check_that_fails_names_its_task(tmp_path, pool):

@@ -1,20 +1,19 @@
 """The loop that lasts: propose, export, take results in, again; for months, without losing a fact."""
 
 import getpass
-import platform
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-import screenwise
+from screenwise.campaign.explain import explained
 from screenwise.campaign.ingest import read_results
 from screenwise.campaign.policy import propose_round
 from screenwise.campaign.qc import check_plates
+from screenwise.campaign.repeat import replayed, software
 from screenwise.campaign.round import (
     Proposer,
     checked_pool,
@@ -26,9 +25,11 @@ from screenwise.campaign.round import (
     proposed,
     sheet_of,
 )
+from screenwise.campaign.rules import checked_rules
 from screenwise.campaign.state import CampaignSettings, State, fold
 from screenwise.campaign.store import Event, Store
 from screenwise.campaign.summary import summarise
+from screenwise.campaign.verdict import expected_values, verdicts
 from screenwise.config import to_mapping
 from screenwise.design.plate import write_plate
 from screenwise.errors import CampaignError
@@ -102,7 +103,7 @@ class Campaign:
             message = f"{folder} exists already; give the name of a new folder for the campaign."
             raise CampaignError(message)
         tasks = checked_tasks(settings)
-        pool = checked_pool(pool, tasks)
+        settings, pool = checked_rules(settings, checked_pool(pool, tasks))
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
@@ -112,7 +113,7 @@ class Campaign:
         try:
             # Built beside and renamed, so that there is a whole campaign or none.
             store = Store.create(draft / "campaign")
-            payload = {"settings": to_mapping(settings), "tasks": tasks, "conditions": len(pool), **_software()}
+            payload = {"settings": to_mapping(settings), "tasks": tasks, "conditions": len(pool), **software()}
             # pairs: a mapping would lose its order in the event
             payload["titles"] = [list(pair) for pair in (titles or {}).items()]
             with store.writing(_user()) as writer:
@@ -164,16 +165,31 @@ class Campaign:
 
         Returns
         -------
-        DataFrame: round, place (1 = first choice), condition_id, score, mean, std, in_domain, reason.
+        DataFrame: round, place (1 = first choice), condition_id, score, mean, std, in_domain, reason, hit
+        (probability; NaN where there is no model), cost (what it adds to the round).
+
+        Raises
+        ------
+        CampaignError
+            The campaign is stopped, also where a stop rule did so just now; or there is nothing to propose.
         """
+        halt = None
         with self.store.writing(self.actor) as writer:
             state = fold(writer.events, self.store.get)
             _refuse_to_propose(state, ahead=ahead)
             if state.name != "proposed":
                 table, about = proposed(state, self.store.get(state.pool), self.proposer)
-                digest = self.store.put(table)
-                writer.append("proposed", {**about, **_software(), "objects": {"proposal": digest}})
+                halt = _halt(state, about)
+                if halt is None:
+                    digest = self.store.put(table)
+                    writer.append("proposed", {**about, **software(), "objects": {"proposal": digest}})
+                else:
+                    reason = f"{halt['rule']}: {halt['why']}"
+                    writer.append("stopped", {"reason": reason, "round": state.round, "halt": halt})
                 state = fold([*writer.events, *writer.added], self.store.get)
+        if halt is not None:
+            message = f"The campaign stops by its rule {state.stopped}. Campaign.resume goes on without that rule."
+            raise CampaignError(message)
         return _of_round(state.proposals, state.round)
 
     def export(self, path: Path) -> pd.DataFrame:
@@ -193,7 +209,7 @@ class Campaign:
                 raise CampaignError(message)
             wells = _of_round(state.wells, state.round)
             if state.round not in state.layouts:
-                wells = laid_out(state)
+                wells = laid_out(state, self.store.get(state.pool))
                 about = {"round": state.round, "file": Path(path).name, "wells": len(wells), "tasks": state.tasks}
                 writer.append("exported", {**about, "objects": {"layout": self.store.put(wells)}})
             sheet = sheet_of(wells, self.store.get(state.pool), state.titles)
@@ -201,16 +217,25 @@ class Campaign:
             write_plate(sheet, Path(path), list(state.tasks))
         return sheet
 
-    def ingest(self, path: Path) -> dict[str, Any]:
+    def ingest(self, path: Path, *, accept: bool = False) -> dict[str, Any]:
         """Take in a filled plate map or an id,value table; see `screenwise.campaign.ingest`.
 
         The same file, or the same results in another file, change nothing. Another value for a well
-        supersedes the one before, which stays in the history.
+        supersedes the one before, which stays in the history. A plate whose controls or places cannot be
+        believed is rejected (`screenwise.campaign.verdict`): its readings are kept and do not count, its
+        conditions may be chosen again.
+
+        Parameters
+        ----------
+        path
+            File.
+        accept
+            Let the plates of this file count whatever their checks say.
 
         Returns
         -------
         dict: file, rows, new, corrected, failed, unchanged, quarantined (numbers), repeated (was this
-        file taken in before), state, and the quarantined rows' reasons.
+        file taken in before), state, rejected (plate -> why), and the quarantined rows' reasons.
         """
         path = Path(path)
         with self.store.writing(self.actor) as writer:
@@ -225,10 +250,56 @@ class Campaign:
             if len(results.readings) or len(results.quarantine):
                 objects = {"readings": self.store.put(results.readings)}
                 objects["quarantine"] = self.store.put(results.quarantine)
-                writer.append("ingested", {**about, "digest": digest, "objects": objects})
+                said: dict[str, Any] = {"plates": verdicts(state, results.readings)}
+                said["accepted"] = sorted(results.readings["plate"].unique()) if accept else []
+                writer.append("ingested", {**about, **said, "digest": digest, "objects": objects})
                 state = fold([*writer.events, *writer.added], self.store.get)
         reasons = results.quarantine["reason"].value_counts().to_dict()
-        return {**about, "state": state.name, "reasons": {str(reason): int(count) for reason, count in reasons.items()}}
+        here = {plate: why for plate, why in state.rejected.items() if plate in set(results.readings["plate"])}
+        counted = {str(reason): int(count) for reason, count in reasons.items()}
+        return {**about, "state": state.name, "rejected": here, "reasons": counted}
+
+    def judge(self, plate: str, *, good: bool, reason: str) -> None:
+        """Let a plate count, or not, whatever its checks say; who said so and why is kept.
+
+        The conditions of a plate that does not count may be chosen again.
+        """
+        with self.store.writing(self.actor) as writer:
+            state = fold(writer.events, self.store.get)
+            plates = [str(one) for one in state.wells["plate"].unique()]
+            if plate not in plates:
+                message = f"There is no exported plate {plate!r}; they are {', '.join(plates) or 'none yet'}."
+                raise CampaignError(message)
+            if not reason.strip():
+                message = f"Say why plate {plate} is judged {'good' if good else 'bad'}."
+                raise CampaignError(message)
+            writer.append("judged", {"plate": plate, "good": good, "reason": reason})
+
+    def resume(self, reason: str = "resumed by the user") -> None:
+        """Go on with a stopped campaign; the rule that stopped it, if one did, counts no more."""
+        with self.store.writing(self.actor) as writer:
+            state = fold(writer.events, self.store.get)
+            if state.stopped is None:
+                message = "The campaign is not stopped; propose goes on."
+                raise CampaignError(message)
+            waived = [] if state.halt is None else [state.halt["rule"]]
+            writer.append("resumed", {"reason": reason, "waived": waived, "round": state.round})
+
+    def explain(self, number: int | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Say of every well of a round why it was chosen, and what each rule of the campaign cost.
+
+        Parameters
+        ----------
+        number
+            The round; the last one when None.
+
+        Returns
+        -------
+        wells, prices
+            See `screenwise.campaign.explain.explained`.
+        """
+        state = self.state()
+        return explained(state, self.store.get(state.pool), state.round if number is None else number)
 
     def stop(self, reason: str = "stopped by the user") -> None:
         """End the campaign: nothing is proposed any more, late results are still taken in."""
@@ -251,19 +322,7 @@ class Campaign:
         dict: ok, and rounds: a list of round, same (bool), differs (columns), software (of then, where
         it was another).
         """
-        events, pool, lines = self.store.events(), self.pool(), []
-        places = [place for place, event in enumerate(events) if event.kind == "proposed"]
-        for done, place in enumerate(places):
-            if progress is not None:
-                progress("replaying rounds", done, len(places))
-            event = events[place]
-            table, about = proposed(fold(events[:place], self.store.get), pool, self.proposer)
-            stored = self.store.get(event.payload["objects"]["proposal"])
-            differs = _differences(self.store.as_stored(table), stored)
-            differs += [name for name in ("seed", "measured", "pending") if about[name] != event.payload[name]]
-            then = {name: event.payload[name] for name, now in _software().items() if event.payload[name] != now}
-            lines.append({"round": about["round"], "same": not differs, "differs": differs, "software": then})
-        return {"ok": all(line["same"] for line in lines), "rounds": lines}
+        return replayed(self.store, self.proposer, progress)
 
     def measured(self) -> Screen:
         """Return what was measured: valid readings of samples and replicates, one value per condition and task."""
@@ -290,7 +349,7 @@ class Campaign:
     def qc(self) -> pd.DataFrame:
         """Return the checks of all plates that have readings; see `screenwise.campaign.qc`."""
         state = self.state()
-        return check_plates(state.wells, state.current(), seed=state.settings.seed)
+        return check_plates(state.wells, state.current(), seed=state.settings.seed, expected=expected_values(state))
 
     def status(self) -> dict[str, Any]:
         """Say where the campaign stands, in plain values that JSON can hold."""
@@ -302,13 +361,13 @@ class Campaign:
         }
 
 
-def _software() -> dict[str, str]:
-    return {
-        "screenwise": screenwise.__version__,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "pandas": pd.__version__,
-    }
+def _halt(state: State, about: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the first stop rule that fires and was not set aside, with the judgements of all."""
+    fired = [one for one in about["stop"] if one["fired"] and one["rule"] not in state.waived]
+    if not fired:
+        return None
+    told = {name: about[name] for name in ("round", "stop", "cost", "plates", "expected")}
+    return {"rule": fired[0]["rule"], "why": fired[0]["why"], **told}
 
 
 def _of_round(table: pd.DataFrame, number: int) -> pd.DataFrame:
@@ -317,7 +376,7 @@ def _of_round(table: pd.DataFrame, number: int) -> pd.DataFrame:
 
 def _refuse_to_propose(state: State, *, ahead: bool) -> None:
     if state.stopped is not None:
-        message = f"The campaign is stopped ({state.stopped}); nothing more is proposed. Begin a new one."
+        message = f"The campaign is stopped ({state.stopped}); nothing more is proposed. Campaign.resume goes on."
         raise CampaignError(message)
     if state.name == "exported" and not ahead:
         message = (
@@ -325,10 +384,3 @@ def _refuse_to_propose(state: State, *, ahead: bool) -> None:
             "of them (Campaign.propose(ahead=True))."
         )
         raise CampaignError(message)
-
-
-def _differences(table: pd.DataFrame, stored: pd.DataFrame) -> list[str]:
-    """Return the columns that are not the same, bit for bit (missing equals missing)."""
-    if len(table) != len(stored):
-        return ["rows"]
-    return [name for name in stored.columns if name not in table or not table[name].equals(stored[name])]

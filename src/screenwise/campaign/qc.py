@@ -1,5 +1,6 @@
 """Is a plate good: controls, position effects, replicates, missing wells, plates beside their peers."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,8 +9,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from screenwise.campaign.order import BETTER, exchanged_rows, other_map
 from screenwise.campaign.state import TESTED
-from screenwise.design.plate import row_letters
+from screenwise.design.plate import SHAPES, row_letters
 from screenwise.rng import stream
 
 COLUMNS = {
@@ -51,7 +53,12 @@ class QcRules:
 
 
 def check_plates(
-    wells: pd.DataFrame, readings: pd.DataFrame, rules: QcRules | None = None, *, seed: int = 0
+    wells: pd.DataFrame,
+    readings: pd.DataFrame,
+    rules: QcRules | None = None,
+    *,
+    seed: int = 0,
+    expected: Mapping[tuple[int, str], float] | None = None,
 ) -> pd.DataFrame:
     """Return one line per plate, task and check.
 
@@ -65,6 +72,8 @@ def check_plates(
         Thresholds.
     seed
         Of the permutations.
+    expected
+        (round, condition_id) -> what was predicted of it before it was measured.
 
     Returns
     -------
@@ -89,15 +98,18 @@ def check_plates(
             valid.loc[valid["task"] == task, ["plate", "well", "value"]], on=["plate", "well"], how="left"
         )
         touched = table["plate"].isin(readings.loc[readings["task"] == task, "plate"])
+        names = zip(table["round"], table["condition_id"], strict=True)
+        table["expected"] = [(expected or {}).get((int(number), str(name)), np.nan) for number, name in names]
         table = _with_positions(table[touched])
         for plate, part in table.groupby("plate", sort=False):
             checks = [
                 _missing(part, rules),
-                _z_prime(part, rules),
+                *_z_prime(part, rules),
                 *_drift(part, table, rules),
                 *_positions(part, rules, seed),
                 _replicates(part, table, rules),
                 _outlier(part, table, rules),
+                *_order(part, table),
             ]
             lines += [{"plate": plate, "task": task, **check} for check in checks]
     return pd.DataFrame(lines, columns=list(COLUMNS)).astype(COLUMNS)
@@ -143,18 +155,47 @@ def _missing(part: pd.DataFrame, rules: QcRules) -> dict[str, Any]:
     return _line("missing wells", lost / max(len(part), 1), rules.missing, problem, least=False)
 
 
-def _z_prime(part: pd.DataFrame, rules: QcRules) -> dict[str, Any]:
+def _z_prime(part: pd.DataFrame, rules: QcRules) -> list[dict[str, Any]]:
+    """Z', and the same of medians and median absolute deviations, which one bad well does not spoil."""
     positive, negative = (part.loc[part["role"] == role, "value"].dropna() for role in ("positive", "negative"))
     if min(len(positive), len(negative)) < ENOUGH:
         why = f"{len(positive)} positive and {len(negative)} negative controls have values, {ENOUGH} of each are needed"
-        return _unjudged("z prime", rules.z_prime, why)
+        return [_unjudged(name, rules.z_prime, why) for name in ("z prime", "robust z prime")]
     gap = abs(positive.mean() - negative.mean())
     value = 1 - 3 * (positive.std() + negative.std()) / gap if gap > 0 else -np.inf
     problem = (
         f"Z' is {value:.2f}: the controls do not stand apart. Look for exchanged controls or plates, noise or a dead "
         "reagent before trusting this plate."
     )
-    return _line("z prime", float(value), rules.z_prime, problem, least=True)
+    classic = _line("z prime", float(value), rules.z_prime, problem, least=True)
+    middle = float(positive.median()), float(negative.median())
+    spread = sum(TO_SD * float((one - one.median()).abs().median()) for one in (positive, negative))
+    gap = abs(middle[0] - middle[1])
+    robust = 1 - 3 * spread / gap if gap > 0 else -np.inf
+    problem = f"robust Z' is {robust:.2f}: most controls of a kind do not stand apart from those of the other."
+    return [classic, _line("robust z prime", float(robust), rules.z_prime, problem, least=True)]
+
+
+def _order(part: pd.DataFrame, table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Look whether the values belong to another plate of the round, or two rows were exchanged."""
+    table = table[(table["round"] == part["round"].iloc[0]) & (table["line"] > 0)]
+    own = part[part["line"] > 0]
+    if int(own["value"].notna().sum()) < ENOUGH_SAMPLES:
+        why = f"{int(own['value'].notna().sum())} wells have values, {ENOUGH_SAMPLES} are needed"
+        return [_unjudged(name, limit, why) for name, limit in (("plate order", BETTER), ("row order", np.nan))]
+    name = str(part["plate"].iloc[0])
+    shape = next(
+        shape for shape in SHAPES.values() if shape[0] >= table["line"].max() and shape[1] >= table["column"].max()
+    )
+    other = other_map(name, table, shape)
+    problem = f"its values fit {other.where} better than its own: look for exchanged plates or files."
+    lines = [_line("plate order", other.value, other.limit, problem, least=False)]
+    rows = exchanged_rows(own)
+    if rows is None:
+        return [*lines, _unjudged("row order", np.nan, "nothing was predicted of its wells and few are repeated")]
+    one, two = (row_letters(int(row)) for row in rows.where.split(","))
+    problem = f"its values fit better with rows {one} and {two} exchanged; look at the dispense and at the file."
+    return [*lines, _line("row order", rows.value, rows.limit, problem, least=False)]
 
 
 def _drift(part: pd.DataFrame, table: pd.DataFrame, rules: QcRules) -> list[dict[str, Any]]:

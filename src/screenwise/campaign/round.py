@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from screenwise.campaign.objective import Objective
 from screenwise.campaign.policy import policy_for
 from screenwise.campaign.proposal import Policy, Proposal, Request
+from screenwise.campaign.rules import bench_of, constraints_now, layout_rules, round_facts, wells_used
 from screenwise.campaign.state import PROPOSALS, TESTED, WELLS, CampaignSettings, State
 from screenwise.condition import condition_ids
 from screenwise.design.plate import layout
+from screenwise.design.rules import apply_constraints
 from screenwise.errors import CampaignError, ColumnError, ConfigError, DataError
 from screenwise.rng import derive_seed
 from screenwise.screen import Cells, Screen, make_screen, targets_from_cells
@@ -136,16 +138,30 @@ def proposed(state: State, pool: pd.DataFrame, proposer: Proposer) -> tuple[pd.D
     first = settings.wells if settings.start is None else settings.start
     wells = first if number == 1 else settings.wells
     planned = first + (max(settings.rounds or ROUNDS, 2) - 1) * settings.wells
+    wanted = min(wells, int((~closed).sum()))
     request = Request(
         Objective.parse(settings.objective),
-        min(wells, int((~closed).sum())),
+        wanted,
         min(1.0, len(state.proposals) / planned),
         derive_seed(settings.seed, "round", number),
         tuple(sorted(pending)),
+        constraints_now(state, standing != "failed", wanted),
+        bench_of(settings, wanted, wells_used(state)),
+        settings.threshold,
     )
+    if (
+        request.bench.used
+        and not apply_constraints(request.constraints, pool, request.bench).allowed([])[~closed].any()
+    ):
+        message = (
+            "The rules of the campaign leave no candidate open: look at stock, budget and must_exclude, or stop it."
+        )
+        raise CampaignError(message)
     measured = measured_screen(state, pool)
     proposal = proposer(policy_for(settings.model, settings.acquisition), measured, pool, request)
     table = _table(proposal, pool, closed, request.wells).assign(round=number)
+    facts = round_facts(state, pool, request, proposal)
+    table = table.assign(hit=facts.pop("hit"), cost=facts.pop("added"))
     about = {
         "round": number,
         "wells": len(table),
@@ -155,6 +171,7 @@ def proposed(state: State, pool: pd.DataFrame, proposer: Proposer) -> tuple[pd.D
         "measured": _digest(measured),
         "pending": hashlib.sha256("\n".join(request.pending).encode()).hexdigest(),
         "evidence": proposal.evidence,
+        **facts,
     }
     return table[list(PROPOSALS)].astype(PROPOSALS), about
 
@@ -190,12 +207,13 @@ def _digest(screen: Screen) -> str:
     return hashlib.sha256(b"\x00".join(parts)).hexdigest()
 
 
-def laid_out(state: State) -> pd.DataFrame:
+def laid_out(state: State, pool: pd.DataFrame) -> pd.DataFrame:
     """Return the wells of the last round: round, plate, well, role, condition_id."""
     number = state.round
     chosen = state.proposals.loc[state.proposals["round"] == number, ["condition_id"]].reset_index(drop=True)
     rules = replace(state.settings.plate, plate_name=f"R{number}{state.settings.plate.plate_name}")
-    wells = layout(chosen, rules, derive_seed(state.settings.seed, "plate", number))
+    how = layout_rules(state, pool, chosen["condition_id"])
+    wells = layout(chosen, rules, derive_seed(state.settings.seed, "plate", number), **how)
     wells["condition_id"] = wells["condition_id"].fillna("")
     return wells.assign(round=number)[list(WELLS)].astype(WELLS)
 

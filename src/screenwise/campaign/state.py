@@ -10,7 +10,9 @@ import pandas as pd
 from screenwise.campaign.store import Event
 from screenwise.config import from_mapping
 from screenwise.data.replicate import aggregate_replicates
+from screenwise.design.constraints import Constraints
 from screenwise.design.plate import PlateRules
+from screenwise.design.stop import StopRules
 from screenwise.errors import CampaignError
 
 TESTED = ("sample", "replicate")
@@ -36,7 +38,11 @@ PROPOSALS = {
     "std": "float64",
     "in_domain": "bool",
     "reason": "object",
+    "hit": "float64",
+    "cost": "float64",
 }
+ROUND_FACTS = ("round", "cost", "plates", "expected", "stop", "prices")
+"""What the event of a proposal says beside its table; missing in campaigns of older releases."""
 QUARANTINE = {"row": "int64", "reason": "object", "content": "object"}
 
 
@@ -64,6 +70,10 @@ class CampaignSettings:
     """Tasks read beside the objective's: they get a column on the plate and are kept."""
     plate: PlateRules = field(default_factory=PlateRules)
     """Format, controls, replicates and edge rules of the plates."""
+    constraints: Constraints = field(default_factory=Constraints)
+    """Caps, costs, stock, one value per plate, what is in and out."""
+    stop: StopRules = field(default_factory=StopRules)
+    """When the campaign stops by itself."""
 
 
 def empty(kinds: dict[str, str]) -> pd.DataFrame:
@@ -102,6 +112,16 @@ class State:
     """Round -> digest of its exported layout."""
     evidence: tuple[dict[str, Any], ...] = ()
     """What each proposal said of its model."""
+    rounds: tuple[dict[str, Any], ...] = ()
+    """Of each proposal: round, cost, plates, expected (hits), stop (judgements of the rules), prices."""
+    verdicts: dict[str, str] = field(default_factory=dict)
+    """Plate -> why its checks put it aside; empty = they did not."""
+    judged: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Plate -> good (bool) and reason, as a person judged it: that counts before the checks."""
+    waived: tuple[str, ...] = ()
+    """Stop rules that a person set aside."""
+    halt: dict[str, Any] | None = None
+    """Rule, round and judgements, where a rule stopped the campaign."""
     stopped: str | None = None
 
     @property
@@ -128,12 +148,25 @@ class State:
         """Return the readings that count: the last one of each plate, well and task."""
         return self.readings.drop_duplicates(KEY, keep="last").reset_index(drop=True)
 
+    @property
+    def rejected(self) -> dict[str, str]:
+        """Plate -> why its readings do not count and its conditions may be chosen again."""
+        found = {plate: why for plate, why in self.verdicts.items() if why and plate not in self.judged}
+        return found | {plate: said["reason"] for plate, said in self.judged.items() if not said["good"]}
+
+    def counted(self) -> pd.DataFrame:
+        """Return the readings that count, those of rejected plates as failed."""
+        current, rejected = self.current(), self.rejected
+        if not rejected:
+            return current
+        return current.assign(failed=current["failed"] | current["plate"].isin(list(rejected)))
+
     def cells(self) -> pd.DataFrame:
         """Return one measurement per condition and task: condition_id, task, value, relation, replicates, reason.
 
-        Controls and failed wells are left out; replicates become their median, bounds respected.
+        Controls, failed wells and rejected plates are left out; replicates become their median, bounds respected.
         """
-        current = self.current()
+        current = self.counted()
         valid = current[~current["failed"] & current["role"].isin(TESTED)]
         row, conditions = pd.factorize(valid["condition_id"])
         task, tasks = pd.factorize(valid["task"])
@@ -145,10 +178,10 @@ class State:
         """Return round, condition_id, standing (measured, failed, pending) of every proposed condition.
 
         A condition is measured by one valid reading of the objective's task, failed when every
-        exported well of it in that round failed, else pending.
+        exported well of it in that round failed or stands on a rejected plate, else pending.
         """
         proposed = self.proposals[["round", "condition_id"]]
-        current = self.current()
+        current = self.counted()
         current = current[(current["task"] == self.tasks[0]) & current["role"].isin(TESTED)]
         sound = self.cells()
         sound = sound.loc[(sound["task"] == self.tasks[0]) & (sound["reason"] == ""), "condition_id"]
@@ -207,6 +240,7 @@ def _proposed(state: State, event: Event, load: Load) -> State:
         state,
         proposals=_joined(state.proposals, table),
         evidence=(*state.evidence, event.payload["evidence"]),
+        rounds=(*state.rounds, {name: event.payload.get(name) for name in ROUND_FACTS}),
     )
 
 
@@ -218,16 +252,28 @@ def _exported(state: State, event: Event, load: Load) -> State:
 
 def _ingested(state: State, event: Event, load: Load) -> State:
     objects, about = event.payload["objects"], {"sequence": event.sequence, "file": event.payload["file"]}
+    good = {"good": True, "reason": "accepted with its results"}
     return replace(
         state,
         readings=_joined(state.readings, load(objects["readings"]).assign(**about)),
         quarantined=_joined(state.quarantined, load(objects["quarantine"]).assign(**about)),
         files={**state.files, event.payload["digest"]: event.sequence},
+        verdicts={**state.verdicts, **event.payload.get("plates", {})},
+        judged={**state.judged, **dict.fromkeys(event.payload.get("accepted", []), good)},
     )
 
 
+def _judged(state: State, event: Event, load: Load) -> State:
+    said = {name: event.payload[name] for name in ("good", "reason")}
+    return replace(state, judged={**state.judged, event.payload["plate"]: said})
+
+
 def _stopped(state: State, event: Event, load: Load) -> State:
-    return replace(state, stopped=event.payload["reason"])
+    return replace(state, stopped=event.payload["reason"], halt=event.payload.get("halt"))
+
+
+def _resumed(state: State, event: Event, load: Load) -> State:
+    return replace(state, stopped=None, halt=None, waived=(*state.waived, *event.payload["waived"]))
 
 
 def _joined(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
@@ -240,6 +286,8 @@ _STEPS: dict[str, Callable[[State, Event, Load], State]] = {
     "proposed": _proposed,
     "exported": _exported,
     "ingested": _ingested,
+    "judged": _judged,
     "stopped": _stopped,
+    "resumed": _resumed,
 }
 """Kind of event -> what it does to the state."""

@@ -63,7 +63,7 @@ class Event:
     actor: str
     """Who: a person's or a program's name."""
     kind: str
-    """created, proposed, exported, ingested or stopped."""
+    """created, proposed, exported, ingested, judged, stopped or resumed."""
     payload: dict[str, Any]
     """What; tables are named in ``payload["objects"]`` by their SHA-256."""
     payload_digest: str

@@ -7,8 +7,10 @@ import pandas as pd
 
 from screenwise.campaign.objective import Objective
 from screenwise.campaign.qc import check_plates
+from screenwise.campaign.rules import spent
 from screenwise.campaign.state import TESTED, State
 from screenwise.campaign.store import Event
+from screenwise.campaign.verdict import expected_values
 from screenwise.screen import ABOVE, BELOW, EXACT
 
 EVENTS = 5
@@ -19,7 +21,7 @@ NEXT = {
     "exported": "ingest the results of the round",
     "partially_ingested": "ingest the rest of the round, or propose the next one",
     "ingested": "propose the next round",
-    "stopped": "nothing: the campaign is stopped (late results are still taken in)",
+    "stopped": "nothing: the campaign is stopped (late results are still taken in; resume goes on)",
 }
 """State -> what comes next."""
 
@@ -31,8 +33,10 @@ def summarise(state: State, pool: pd.DataFrame, events: list[Event]) -> dict[str
     -------
     dict: state, next, stopped, round, rounds (planned), objective, pool, measured, pending, failed,
     candidates (numbers of conditions), wells (proposed, measured, failed, pending), best, threshold, hits,
-    quarantined, evidence (of the last model), by_round, flagged (plates whose checks failed), events
-    (the last ones), head (hash of the last event).
+    quarantined, evidence (of the last model), by_round (with the signal that each round was chosen by), flagged
+    (plates whose checks failed), rejected (plates that do not count -> why), spent (cost so far), rules (value,
+    limit, fired and why of every stop rule before every round), waived (stop rules set aside), events (the last
+    ones), head (hash of the last event).
     """
     standing = state.standing()
     counts = {name: int((standing == name).sum()) for name in ("measured", "pending", "failed")}
@@ -57,6 +61,10 @@ def summarise(state: State, pool: pd.DataFrame, events: list[Event]) -> dict[str
         "evidence": state.evidence[-1] if state.evidence else {},
         "by_round": _by_round(state, values, objective),
         "flagged": flagged(state),
+        "rejected": state.rejected,
+        "spent": spent(state),
+        "rules": stop_history(state),
+        "waived": list(state.waived),
         "events": [
             {"sequence": event.sequence, "time": event.time, "actor": event.actor, "kind": event.kind}
             for event in events[-EVENTS:]
@@ -65,9 +73,15 @@ def summarise(state: State, pool: pd.DataFrame, events: list[Event]) -> dict[str
     }
 
 
+def stop_history(state: State) -> list[dict[str, Any]]:
+    """Return a line per round and stop rule: round, rule, value, limit, fired, why; the halted round is the last."""
+    rounds = [*state.rounds, *([state.halt] if state.halt else [])]
+    return [{"round": said["round"], **line} for said in rounds for line in said["stop"] or []]
+
+
 def flagged(state: State) -> list[dict[str, Any]]:
-    """Return the plate checks that failed. They flag only: the values are kept and learned from."""
-    checks = check_plates(state.wells, state.current(), seed=state.settings.seed)
+    """Return the plate checks that failed; `rejected` of the status says which plates do not count for it."""
+    checks = check_plates(state.wells, state.current(), seed=state.settings.seed, expected=expected_values(state))
     bad = checks[checks["ok"].eq(False).fillna(False).to_numpy(bool)]  # noqa: FBT003
     return [
         {"plate": plate, "task": task, "check": check, "value": round(float(value), 4), "message": message}
@@ -85,7 +99,7 @@ def _values(state: State) -> pd.DataFrame:
 
 def _wells(state: State) -> dict[str, int]:
     wells = state.wells[state.wells["role"].isin(TESTED)]
-    current = state.current()
+    current = state.counted()
     current = current[(current["task"] == state.tasks[0]) & current["role"].isin(TESTED)]
     failed = int(current["failed"].sum())
     awaited = ~pd.MultiIndex.from_frame(wells[["plate", "well"]]).isin(
@@ -131,5 +145,7 @@ def _by_round(state: State, values: pd.DataFrame, objective: Objective) -> list[
         line |= {name: int((part["standing"] == name).sum()) for name in ("measured", "pending", "failed")}
         known = part["value"].dropna().to_numpy()
         utility = np.asarray(objective.utility(known), np.float64)
-        lines.append({**line, "best": float(known[utility.argmax()]) if len(known) else None})
+        said = state.evidence[int(str(number)) - 1] if int(str(number)) <= len(state.evidence) else {}
+        signal = {name: said.get(name) for name in ("loo_rank_correlation", "signal")}
+        lines.append({**line, "best": float(known[utility.argmax()]) if len(known) else None, **signal})
     return lines

@@ -105,7 +105,14 @@ def row_letters(row: int) -> str:
     return letters[row] if row < len(letters) else "A" + letters[row - len(letters)]
 
 
-def layout(candidates: pd.DataFrame, rules: PlateRules, seed: int = 0) -> pd.DataFrame:
+def layout(
+    candidates: pd.DataFrame,
+    rules: PlateRules,
+    seed: int = 0,
+    *,
+    together: NDArray[np.int64] | None = None,
+    spare: NDArray[np.bool_] | None = None,
+) -> pd.DataFrame:
     """Give every candidate its wells, on as many plates as it takes.
 
     Candidates are dealt to plates at random and evenly; on a plate, samples stand in random order,
@@ -121,6 +128,10 @@ def layout(candidates: pd.DataFrame, rules: PlateRules, seed: int = 0) -> pd.Dat
         Format, controls, replicates, edge.
     seed
         Decides places and which candidates are measured twice.
+    together
+        (k,) codes: candidates of different codes never share a plate; None = all may.
+    spare
+        (k,) which candidates may be measured once more as `rules.replicates`; None = all.
 
     Returns
     -------
@@ -137,13 +148,12 @@ def layout(candidates: pd.DataFrame, rules: PlateRules, seed: int = 0) -> pd.Dat
     {'sample': 80, 'positive': 4, 'negative': 4, 'replicate': 4}
     """
     _check_candidates(candidates)
-    plates = -(-len(candidates) // rules.capacity)
-    rng = stream(seed, "plate")
-    dealt = np.array_split(rng.permutation(len(candidates)), plates)
+    dealt = _dealt(len(candidates), rules.capacity, together, stream(seed, "plate"))
+    spare = np.ones(len(candidates), bool) if spare is None else spare
     seen = np.zeros((2, rules.format))
     parts = []
     for number, members in enumerate(dealt):
-        part = _one_plate(members, rules, seen, stream(seed, "plate", number))
+        part = _one_plate((members, spare[members]), rules, seen, stream(seed, "plate", number))
         part["plate"] = f"{rules.plate_name}{number + 1}"
         parts.append(part)
     table = pd.concat(parts, ignore_index=True)
@@ -158,6 +168,17 @@ def layout(candidates: pd.DataFrame, rules: PlateRules, seed: int = 0) -> pd.Dat
         {"well": names[table["place"].to_numpy()], "plate": table["plate"], "role": table["role"], "condition_id": ids}
     )
     return pd.concat([first, carried], axis=1)
+
+
+def _dealt(
+    size: int, capacity: int, together: NDArray[np.int64] | None, rng: np.random.Generator
+) -> list[NDArray[np.int64]]:
+    """Deal candidates to plates at random, evenly, those of one code to plates of their own."""
+    order = rng.permutation(size)
+    if together is None:
+        return list(np.array_split(order, -(-size // capacity)))
+    groups = [order[together[order] == code] for code in np.unique(together)]
+    return [part for group in groups for part in np.array_split(group, -(-len(group) // capacity))]
 
 
 def _check_candidates(candidates: pd.DataFrame) -> None:
@@ -185,12 +206,16 @@ def _areas(rules: PlateRules) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def _one_plate(
-    members: NDArray[np.int64], rules: PlateRules, seen: NDArray[np.float64], rng: np.random.Generator
+    members_and_spare: tuple[NDArray[np.int64], NDArray[np.bool_]],
+    rules: PlateRules,
+    seen: NDArray[np.float64],
+    rng: np.random.Generator,
 ) -> pd.DataFrame:
     """Return place, role and candidate (-1 = control) of one plate's used wells; marks its controls in `seen`."""
     samples, for_controls = _areas(rules)
     wanted = rules.positive + rules.negative
-    again = rng.permutation(members)[: min(rules.replicates, len(members))]
+    members, spare = members_and_spare
+    again = rng.permutation(members[spare])[: min(rules.replicates, len(members))]
     copied = np.concatenate([np.repeat(members, rules.copies - 1), again])
     if rules.edge == "controls":
         # sample wells help out where the edge is too small

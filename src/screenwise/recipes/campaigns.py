@@ -11,22 +11,31 @@ from screenwise.campaign.round import checked_tasks
 from screenwise.data.table import write_table
 from screenwise.design.plate import PlateRules
 from screenwise.errors import CampaignError
+from screenwise.recipes.campaign_rules import read_rules, with_rules, write_rules
 from screenwise.recipes.outcome import Outcome, Progress, silent
 from screenwise.recipes.settings import CampaignOptions, Reading
 from screenwise.recipes.tables import candidates
-from screenwise.report.html import Picture, Section, Table
-from screenwise.report.platemap import plate_map
 from screenwise.screen import Screen
 
 SHOWN = 8
 """Proposed conditions that the terminal shows."""
+EXPLAINED = 24
+"""Explained wells that the terminal shows."""
 
 
 def new(
-    folder: Path, pool: str, options: CampaignOptions, reading: Reading = Reading(), *, progress: Progress = silent
+    folder: Path,
+    pool: str,
+    options: CampaignOptions,
+    reading: Reading = Reading(),
+    *,
+    constraints: Path | None = None,
+    progress: Progress = silent,
 ) -> Outcome:
     """Begin a campaign over the readable candidates of a pool; the others are counted."""
     settings = _settings(options)
+    if constraints is not None:
+        settings = with_rules(settings, read_rules(constraints))
     conditions = candidates(pool, reading, progress=progress)
     unreadable = conditions["note"].astype(str) != ""
     usable = conditions[~unreadable].drop(columns="note")
@@ -69,12 +78,23 @@ def _plate_notes(settings: CampaignSettings, plates: int) -> list[str]:
     return notes
 
 
-def propose(folder: Path) -> Outcome:
+def rules(path: Path) -> Outcome:
+    """Write an example of the rules of a campaign."""
+    write_rules(path)
+    return Outcome(notes=["Change what you need; what is left out keeps its default."], files={"rules": str(path)})
+
+
+def propose(folder: Path, *, ahead: bool = False) -> Outcome:
     """Choose the wells of the next round."""
     campaign = Campaign.open(folder)
-    proposal = campaign.propose()
-    shown = proposal.drop(columns=["round", "place"]).head(SHOWN)
-    facts = {"round": int(proposal["round"].iloc[0]), "wells": len(proposal)}
+    proposal = campaign.propose(ahead=ahead)
+    empty = [name for name in ("hit", "cost") if not proposal[name].fillna(0).any()]
+    shown = proposal.drop(columns=["round", "place", *empty]).head(SHOWN)
+    facts: dict[str, Any] = {"round": int(proposal["round"].iloc[0]), "wells": len(proposal)}
+    said = campaign.state().rounds[-1]
+    facts |= {name: said[name] for name in ("plates", "cost", "expected") if said[name]}
+    if "expected" in facts:
+        facts["expected hits"] = facts.pop("expected")
     rows = [{str(name): value for name, value in row.items()} for row in shown.to_dict("records")]
     return Outcome(facts | _evidence(campaign), rows, [f"Next: screenwise campaign export {folder} --out plate.csv"])
 
@@ -90,11 +110,74 @@ def export(folder: Path, out: Path) -> Outcome:
     return Outcome(facts, notes=[note], files={"plate map": str(out)})
 
 
-def ingest(folder: Path, results: Path) -> Outcome:
+def ingest(folder: Path, results: Path, *, accept: bool = False) -> Outcome:
     """Take results in; rows that match no exported well are kept aside with their reason."""
-    taken = Campaign.open(folder).ingest(results)
-    reasons = taken.pop("reasons")
-    return Outcome(taken, notes=[f"Kept aside: {reason} ({count})" for reason, count in reasons.items()])
+    taken = Campaign.open(folder).ingest(results, accept=accept)
+    reasons, rejected = taken.pop("reasons"), taken.pop("rejected")
+    notes = [f"Kept aside: {reason} ({count})" for reason, count in reasons.items()]
+    notes += [
+        f"Plate {plate} does not count and its candidates may be chosen again: {why} If you know better: "
+        f"screenwise campaign accept {folder} {plate} --reason WHY"
+        for plate, why in rejected.items()
+    ]
+    return Outcome({**taken, "plates rejected": len(rejected)}, notes=notes, details={"rejected": rejected})
+
+
+def judge(folder: Path, plate: str, reason: str, *, good: bool) -> Outcome:
+    """Let a plate count, or not, whatever its checks say."""
+    Campaign.open(folder).judge(plate, good=good, reason=reason)
+    return Outcome({"plate": plate, "counts": "yes" if good else "no", "reason": reason})
+
+
+def resume(folder: Path, reason: str) -> Outcome:
+    """Go on with a stopped campaign."""
+    campaign = Campaign.open(folder)
+    campaign.resume(reason)
+    state = campaign.state()
+    return Outcome({"state": state.name, "rules set aside": ", ".join(state.waived) or "none"})
+
+
+def explain(folder: Path, number: int | None = None, out: Path | None = None) -> Outcome:
+    """Say of every well of a round why it was chosen, and what each rule cost."""
+    campaign = Campaign.open(folder)
+    wells, prices = campaign.explain(number)
+    said = campaign.state()
+    facts: dict[str, Any] = {"round": said.round if number is None else number, "wells": len(wells)}
+    facts |= {
+        str(name): value for name, value in wells.attrs["evidence"].items() if isinstance(value, str | int | float)
+    }
+    facts["outside the domain"] = int((wells["in_domain"].eq(False) & wells["mean"].notna()).sum())  # noqa: FBT003
+    files: dict[str, str] = {}
+    if out is not None:
+        beside = out.with_name(f"{out.stem}_rules.csv")
+        write_table(wells, out)
+        write_table(prices, beside)
+        files = {"wells": str(out), "price of the rules": str(beside)}
+    unused = [name for name in ("hit", "cost") if not wells[name].fillna(0).any()]
+    shown = wells.drop(columns=["condition_id", "in_domain", "standing", *unused]).head(EXPLAINED)
+    notes = [rule_price(line) for line in prices.to_dict("records")]
+    if len(wells) > EXPLAINED:
+        notes.append(f"The first {EXPLAINED} of {len(wells)} wells; --out FILE.csv writes all, --json too.")
+    details = {"wells": _records(wells), "prices": _records(prices)}
+    return Outcome(facts, _records(shown), notes, files, details)
+
+
+def rule_price(line: dict[Any, Any]) -> str:
+    """Say what a rule costs.
+
+    Examples
+    --------
+    >>> rule_price({"rule": "at most 2 of one scaffold", "wells": 9, "score": 0.02, "hits": 0.31})
+    'at most 2 of one scaffold: costs 0.31 expected hits; 9 wells would change without it'
+    """
+    if line["hits"] is None or line["hits"] != line["hits"]:
+        return f"{line['rule']}: what it costs cannot be told"
+    return f"{line['rule']}: costs {line['hits']:.2f} expected hits; {line['wells']} wells would change without it"
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    plain = table.astype(object).where(table.notna(), None)
+    return [{str(name): value for name, value in row.items()} for row in plain.to_dict("records")]
 
 
 def status(folder: Path) -> Outcome:
@@ -107,8 +190,15 @@ def status(folder: Path) -> Outcome:
         facts["best"] = " ".join(str(part) for name, part in best.items() if name != "condition_id" and part != "")
     if said["evidence"].get("signal") is False:
         facts["signal"] = "the measured wells show no usable signal: the proposals are no better than chance"
-    flagged = [f"{one['plate']}, {one['task']}, {one['check']}: {one['message']}" for one in said["flagged"]]
-    return Outcome(facts, said["by_round"], flagged, details=said)
+    last = {line["rule"]: line for line in said["rules"]}
+    for rule, line in last.items():
+        if line["limit"] is not None:
+            value = "cannot be told" if line["value"] is None else f"{line['value']:.4g}"
+            state = "stops" if line["fired"] else "set aside" if rule in said["waived"] else "goes on"
+            facts[f"stop rule {rule}"] = f"{value}, limit {line['limit']:g}: {state}"
+    notes = [f"{one['plate']}, {one['task']}, {one['check']}: {one['message']}" for one in said["flagged"]]
+    notes += [f"Plate {plate} does not count: {why}" for plate, why in said["rejected"].items()]
+    return Outcome(facts, said["by_round"], notes, details=said)
 
 
 def stop(folder: Path, reason: str) -> Outcome:
@@ -144,31 +234,6 @@ def _evidence(campaign: Campaign) -> dict[str, Any]:
     evidence = campaign.state().evidence
     said = evidence[-1] if evidence else {}
     return {str(name): value for name, value in said.items() if isinstance(value, str | int | float)}
-
-
-def sections(folder: Path) -> list[Section]:
-    """Return the parts of a page about a campaign."""
-    campaign = Campaign.open(folder)
-    said = campaign.status()
-    facts = {name: said[name] for name in ("round", "pool", "measured", "pending", "quarantined")}
-    facts["best"] = said["best"]["value"] if said["best"] else None
-    text = f"It looks for {said['objective']} and is {said['state']}; next: {said['next']}. "
-    text += f"Head of its log: {said['head']}."
-    if said["evidence"].get("signal") is False:
-        text += " The measured wells show no usable signal: its proposals are no better than chance."
-    results = campaign.results()
-    tables: list[Any] = [Table(results.tail(20), "The last results", rows=20)] if len(results) else []
-    checks = campaign.qc()
-    if len(checks):
-        tables.insert(0, Table(checks, "Checks of the plates"))
-    pictures = []
-    state = campaign.state()
-    if state.layouts:
-        last = state.wells[state.wells["round"] == max(state.layouts)]
-        scores = state.proposals.drop_duplicates("condition_id", keep="last").set_index("condition_id")["score"]
-        last = last.assign(score=last["condition_id"].map(scores).astype(float))
-        pictures = [Picture(plate_map(last), f"The plates of round {max(state.layouts)}.", wide=True)]
-    return [Section("The campaign", text, pictures, tables, facts)]
 
 
 def replayed_campaign(

@@ -200,7 +200,7 @@ def run_sections(folder: Path) -> list[Section]:
 
 def campaign_sections(folder: Path) -> list[Section]:
     """Return the parts of a page about a campaign."""
-    from screenwise.recipes.campaigns import sections  # noqa: PLC0415
+    from screenwise.recipes.campaign_page import sections  # noqa: PLC0415
 
     return sections(folder)
 
