@@ -136,13 +136,16 @@ def _fill(model: Any, pool: pd.DataFrame, ask: PairAsk, singles: set[str]) -> tu
     """Return the pairs that fit into the wells beside controls and the singles that they lack."""
     capacity = ask.wells - _plates(ask) * ask.controls
     chosen = choose(model, pool, ask, min(capacity, len(pool)))
-    used, missing = 0, list[str]()
-    for gene_a, gene_b in pool[["gene_a", "gene_b"]].iloc[chosen.rows].to_numpy():
+    kept, missing = list[int](), list[str]()
+    for place, (gene_a, gene_b) in enumerate(pool[["gene_a", "gene_b"]].iloc[chosen.rows].to_numpy()):
         new = [gene for gene in (gene_a, gene_b) if gene not in singles and gene not in missing]
-        if used + 1 + len(missing) + len(new) > capacity:
-            break
-        used, missing = used + 1, [*missing, *new]
-    return Chosen(chosen.rows[:used], chosen.score[:used], chosen.reason), missing
+        # a later pair may need fewer singles and still fit
+        if len(kept) + 1 + len(missing) + len(new) <= capacity:
+            kept, missing = [*kept, place], [*missing, *new]
+    if not kept:
+        message = f"--wells {ask.wells} leaves no room for a pair and the singles that it lacks; ask for more wells."
+        raise ConfigError(message)
+    return Chosen(chosen.rows[kept], chosen.score[kept], chosen.reason), missing
 
 
 def _measured(screen: Screen) -> tuple[set[str], set[tuple[str, ...]]]:
