@@ -15,6 +15,8 @@ COMMANDS = [
     ),
     ["campaign"],
     *(["campaign", name] for name in ("new", "propose", "export", "ingest", "status", "stop", "verify", "replay")),
+    ["perturbseq"],
+    *(["perturbseq", name] for name in ("fit", "predict", "interactions", "suggest", "evaluate")),
 ]
 HELP_CPU_SECONDS = 0.5
 """The promise is CPU seconds, not wall time, so that a busy machine does not break it."""
@@ -142,7 +144,11 @@ def test_a_reader_that_stops_early_is_no_error():
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("command", ["fit", "predict", "evaluate", "propose", "campaign new", "compare", "simulate"])
+PRINTED = ["fit", "predict", "evaluate", "propose", "campaign new", "compare", "simulate"]
+PRINTED += [f"perturbseq {name}" for name in ("fit", "interactions", "suggest", "evaluate")]
+
+
+@pytest.mark.parametrize("command", PRINTED)
 def test_settings_are_printed_as_commented_toml(command):
     done = screenwise(*command.split(), "--print-config")
     assert done.returncode == 0
