@@ -103,6 +103,15 @@ class HasPosterior(Protocol):
 
 
 @runtime_checkable
+class Embeds(Protocol):
+    """A fitted model that knows where conditions lie, for batches that are spread out."""
+
+    def embed(self, conditions: "DataFrame") -> "NDArray[np.float32]":
+        """Return (n, d) numbers whose Euclidean distances tell conditions apart; NaN rows cannot be read."""
+        ...
+
+
+@runtime_checkable
 class LeavesOneOut(Protocol):
     """A fitted model that knows its leave-one-out predictions for free."""
 

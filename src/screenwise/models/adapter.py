@@ -17,7 +17,7 @@ from screenwise.config import from_mapping, to_mapping
 from screenwise.errors import ConfigError, ModelError
 from screenwise.models.feature_store import part_of, read_arrays
 from screenwise.models.inputs import Given, InputRows, Inputs
-from screenwise.models.learners import Answer, Learner, Lesson, as_learner
+from screenwise.models.learners import Answer, DrawsFunctions, EmbedsNumbers, Learner, Lesson, as_learner
 from screenwise.models.measured import Measured, cell_std, held_out_std, measured, missing_note
 from screenwise.models.neighbourhood import Neighbourhood
 from screenwise.models.support import SupportLearner
@@ -47,6 +47,8 @@ class AdapterConfig:
     """Enough held-out rows: no further part is held out once so many were."""
     bounds: str = "value"
     """What "<5" means to an estimator that knows no bounds: "value" (5), or "drop" (no measurement)."""
+    draws: int = 64
+    """Most functions of an ensemble that `Prediction.draws` holds, always the first ones; 0 = none."""
 
     def __post_init__(self) -> None:
         if self.bounds not in ("value", "drop") or self.folds < 2:  # noqa: PLR2004
@@ -66,7 +68,8 @@ class Learned:
     spread: NDArray[np.float64]
     """(t,) standard deviation of a task's values."""
     std: NDArray[np.float64]
-    """(t,) spread of held-out errors; NaN where the learner itself says how sure it is."""
+    """(t,) spread of held-out errors, beyond that of the draws if there are any; NaN where the learner itself
+    says how sure it is."""
     parts: dict[int, Any]
     """Task -> what was learned of it; of a joint learner the same for all measured tasks."""
     domain: Neighbourhood
@@ -78,8 +81,10 @@ class Adapter:
     Parameters
     ----------
     estimator
-        Anything with scikit-learn's ``fit`` and ``predict``, or a learner:
-        `screenwise.models.learners.Functions` (JAX, Keras), `TorchNetwork`.
+        Anything with scikit-learn's ``fit`` and ``predict``, or a learner: `screenwise.models.learners.Functions`
+        (JAX, Keras) and `TorchNetwork`, `screenwise.models.torch_members.TorchEnsemble` and `DropoutNetwork`,
+        `screenwise.models.bootstrap.Bootstrap` of any of them. Processes with a joint posterior are adapted by
+        `screenwise.models.joint.JointAdapter`.
     representation
         What it reads, dense; None = ECFP4 counts of ``smiles`` folded to 2,048 and numbers ``feature:<name>``.
     config
@@ -143,12 +148,33 @@ class Adapter:
         rows = learned.inputs.transform(conditions)
         shape = (len(conditions), len(learned.tasks))
         mean, std = np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
+        draws: NDArray[np.float32] | None = None
         for part, x in _chunks(rows):
-            for task, answer in self._answers(x, list(learned.parts)):
-                mean[part, task], std[part, task] = self._finish(task, answer)
+            for task, answer, each in self._answers(x, list(learned.parts)):
+                mean[part, task], std[part, task] = self._finish(task, answer, each)
+                if each is not None:
+                    if draws is None:
+                        draws = np.full((min(len(each), self.settings.draws), *shape), np.nan, np.float32)
+                    draws[:, part, task] = self._kept(each, task)
         there = missing_note(learned.tasks, set(learned.parts))
         note = np.where(rows.readable, there, rows.note).astype(object)
-        return Prediction(mean, std, in_domain=learned.domain.inside(conditions), note=note)
+        return Prediction(mean, std, draws, learned.domain.inside(conditions), note)
+
+    def embed(self, conditions: pd.DataFrame) -> NDArray[np.float32]:
+        """Return (n, h): what the learner makes of its inputs, else the inputs themselves; NaN where unreadable.
+
+        Dense: 2,048 folded substructures of 100,000 compounds take 0.8 GB.
+        """
+        learned = self._state()
+        rows, part = learned.inputs.transform(conditions), next(iter(learned.parts.values()))
+        found = np.full((len(conditions), 0), np.nan, np.float32)
+        for place, x in _chunks(rows):
+            own = self.learner.embed(part, x) if isinstance(self.learner, EmbedsNumbers) else None
+            numbers = x if own is None else own
+            if not found.size:
+                found = np.full((len(conditions), numbers.shape[1]), np.nan, np.float32)
+            found[place] = numbers
+        return found
 
     def predict_cells(
         self, conditions: pd.DataFrame, row: NDArray[np.int64], task: NDArray[np.int64]
@@ -163,9 +189,9 @@ class Adapter:
         for tasks in groups:
             wanted = np.flatnonzero(np.isin(task, tasks) & rows.readable[place])
             for some in np.split(wanted, range(CHUNK, len(wanted), CHUNK)):
-                for one, answer in self._answers(rows.x[place[some]].toarray(), tasks) if len(some) else ():
+                for one, answer, each in self._answers(rows.x[place[some]].toarray(), tasks) if len(some) else ():
                     mine = task[some] == one
-                    found = self._finish(one, answer)
+                    found = self._finish(one, answer, each)
                     mean[some[mine]], std[some[mine]] = found[0][mine], found[1][mine]
         return mean, std
 
@@ -223,54 +249,78 @@ class Adapter:
         own = None if weight is None else weight[rows].astype(np.float64)
         lesson = Lesson(x[rows].toarray(), y, own, seed=derive_seed(seed, "adapter"))
         part = self.learner.fit(lesson)
-        residual = self._held_out(lesson, part)
+        held = self._held_out(lesson, part)
         for task in data.rows:
-            std[task] = np.nan if residual is None else held_out_std(residual[:, task], data.spread)
+            std[task] = np.nan if held is None else _beyond(held[0][:, task], held[1][:, task], data.spread)
         return dict.fromkeys(data.rows, part)
 
     def _held_out_std(self, lesson: Lesson, part: Any, otherwise: float) -> float:
-        residual = None if lesson.classes else self._held_out(lesson, part)
-        return np.nan if residual is None else held_out_std(residual, otherwise)
+        held = None if lesson.classes else self._held_out(lesson, part)
+        return np.nan if held is None else _beyond(*held, otherwise)
 
-    def _held_out(self, lesson: Lesson, part: Any) -> NDArray[np.float64] | None:
-        """Return residuals of held-out rows, or None where the learner says how sure it is."""
+    def _held_out(self, lesson: Lesson, part: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """Return held-out residuals and the spread of their draws; None where the learner knows its spread."""
         if self.learner.predict(part, lesson.x[:1])[1] is not None:
             return None
-        residual = np.full(lesson.y.shape, np.nan)
+        residual, spread = np.full(lesson.y.shape, np.nan), np.zeros(lesson.y.shape)
         folds = min(self.settings.folds, len(lesson.x))
         if folds < 2:  # noqa: PLR2004 - one row cannot be held out
-            return residual
+            return residual, spread
         order = stream(lesson.seed, "held out").permutation(len(lesson.x))
         for fold in range(folds):
             out = order[fold::folds]
             rest = np.setdiff1d(order, out)
             weight = None if lesson.weight is None else lesson.weight[rest]
             some = Lesson(lesson.x[rest], lesson.y[rest], weight, lesson.classes, lesson.task, lesson.seed)
-            residual[out] = self.learner.predict(self.learner.fit(some), lesson.x[out])[0] - lesson.y[out]
+            (mean, _), each = self._ask(self.learner.fit(some), lesson.x[out])
+            residual[out] = mean - lesson.y[out]
+            spread[out] = 0.0 if each is None else each.std(axis=0)
             if (fold + 1) * len(lesson.x) >= folds * self.settings.held_out_rows:
                 break
-        return residual
+        return residual, spread
 
-    def _answers(self, x: NDArray[np.float32], tasks: list[int]) -> Iterator[tuple[int, Answer]]:
+    def _ask(self, part: Any, x: NDArray[np.float32]) -> tuple[Answer, NDArray[Any] | None]:
+        if self.settings.draws and isinstance(self.learner, DrawsFunctions):
+            return self.learner.predict_draws(part, x)
+        return self.learner.predict(part, x), None
+
+    def _answers(self, x: NDArray[np.float32], tasks: list[int]) -> Iterator[tuple[int, Answer, NDArray[Any] | None]]:
+        """Yield each task's answer and (s, n) draws."""
         parts = self._state().parts
         if not self.learner.joint:
             for task in tasks:
-                yield task, self.learner.predict(parts[task], x)
+                yield task, *self._ask(parts[task], x)
             return
-        mean, std = self.learner.predict(parts[tasks[0]], x)
+        (mean, std), each = self._ask(parts[tasks[0]], x)
         for task in tasks:
-            yield task, (mean[:, task], None if std is None else std[:, task])
+            answer = (mean[:, task], None if std is None else std[:, task])
+            yield task, answer, None if each is None else each[:, :, task]
 
-    def _finish(self, task: int, answer: Answer) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _finish(
+        self, task: int, answer: Answer, each: NDArray[Any] | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         learned = self._state()
         mean, own = answer
         if learned.tasks["kind"][task] == "classification":
             mean = np.clip(mean, 0.0, 1.0)
             std = cell_std(learned.tasks, task, mean, 0.0)
+        elif own is None:
+            std = np.sqrt(learned.std[task] ** 2 + (np.zeros(len(mean)) if each is None else each.var(axis=0)))
         else:
-            std = np.full(len(mean), learned.std[task]) if own is None else own
+            std = own
         std = np.maximum(std, LEAST_SPREAD * learned.spread[task])
         return mean.astype(np.float32), std.astype(np.float32)
+
+    def _kept(self, each: NDArray[Any], task: int) -> NDArray[Any]:
+        kept = each[: self.settings.draws]
+        return np.clip(kept, 0.0, 1.0) if self._state().tasks["kind"][task] == "classification" else kept
+
+
+def _beyond(residual: NDArray[np.float64], spread: NDArray[np.float64], otherwise: float) -> float:
+    """Return the std of held-out errors that the (n,) spread of draws does not explain."""
+    explained = np.square(spread[np.isfinite(residual)])
+    whole = held_out_std(residual, otherwise)
+    return float(np.sqrt(max(whole**2 - (explained.mean() if len(explained) else 0.0), 0.0)))
 
 
 def _chunks(rows: InputRows) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:

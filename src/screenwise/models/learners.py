@@ -4,7 +4,7 @@ import copy
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -17,6 +17,8 @@ from screenwise.train.device import choose_device, seeded
 from screenwise.train.loop import Job, Training, train
 
 Numbers = NDArray[np.float32]
+MOST_DRAWS = 64
+"""Members of a scikit-learn ensemble whose answers are kept as draws; always the first ones."""
 Answer = tuple[NDArray[np.float64], NDArray[np.float64] | None]
 """Mean and standard deviation; None = the learner does not know how sure it is."""
 
@@ -55,12 +57,34 @@ class Learner(Protocol):
         ...
 
 
+@runtime_checkable
+class DrawsFunctions(Protocol):
+    """A learner that knows several functions which the data allow."""
+
+    def predict_draws(self, learned: Any, x: Numbers) -> "tuple[Answer, NDArray[Any] | None]":
+        """Return what `predict` does, and (s, n) draws, (s, n, t) of a joint learner; None = this one knows none.
+
+        Draw s is one function, whatever rows are asked.
+        """
+        ...
+
+
+@runtime_checkable
+class EmbedsNumbers(Protocol):
+    """A learner that makes numbers of its own of what it reads."""
+
+    def embed(self, learned: Any, x: Numbers) -> NDArray[Any] | None:
+        """Return (n, h) numbers; None = none but its inputs."""
+        ...
+
+
 @dataclass(frozen=True)
 class Estimator:
     """Any object with scikit-learn's ``fit`` and ``predict``; each task gets a fresh copy.
 
     The standard deviation is that of ``predict(X, return_std=True)`` if there is one, else the spread
-    of ``estimators_``, else unknown. A classifier's mean is ``predict_proba`` of class 1.
+    of ``estimators_``, else unknown. A classifier's mean is ``predict_proba`` of class 1. Draws are the
+    first `MOST_DRAWS` of ``estimators_``, where each answers the whole question (forests, bagging).
 
     Examples
     --------
@@ -109,22 +133,40 @@ class Estimator:
         if "return_std" in inspect.signature(learned.predict).parameters:
             mean, std = learned.predict(x, return_std=True)
             return _flat(mean), _flat(std)
+        return self.predict_draws(learned, x)[0]
+
+    def predict_draws(self, learned: Any, x: Numbers) -> tuple[Answer, NDArray[np.float64] | None]:
+        """Return what the fitted copy says, and its members; probabilities of class 1 from classifiers."""
+        members = _members(learned)
+        if hasattr(learned, "predict_proba"):
+            some = [_chance(learned, one, x[:, own]) for one, own in members[:MOST_DRAWS]]
+            return self.predict(learned, x), np.stack(some) if some else None
+        if "return_std" in inspect.signature(learned.predict).parameters:
+            return self.predict(learned, x), None
         mean = _flat(learned.predict(x))
-        return mean, _members_std(learned, x)
+        if not members:
+            return (mean, None), None
+        each = np.stack([_flat(one.predict(x[:, own])) for one, own in members])
+        return (mean, each.std(axis=0)), each[:MOST_DRAWS]
 
 
-def _members_std(learned: Any, x: Numbers) -> NDArray[np.float64] | None:
-    """Return the spread of members that each answer the whole question; those of boosting add up."""
+def _members(learned: Any) -> list[tuple[Any, Any]]:
+    """Return members that each answer the whole question, with their columns; those of boosting add up."""
     if hasattr(learned, "learning_rate"):
-        return None
+        return []
     members = [
         one for one in np.ravel(np.asarray(getattr(learned, "estimators_", []), object)) if hasattr(one, "predict")
     ]
-    if len(members) < 2:  # noqa: PLR2004 - one member has no spread
-        return None
     columns = getattr(learned, "estimators_features_", [slice(None)] * len(members))
-    answers = [_flat(one.predict(x[:, own])) for one, own in zip(members, columns, strict=True)]
-    return np.stack(answers).std(axis=0)
+    return list(zip(members, columns, strict=True)) if len(members) > 1 else []
+
+
+def _chance(learned: Any, member: Any, x: Numbers) -> NDArray[np.float64]:
+    """Return a member's probability of class 1; members number the classes of the whole, and may lack some."""
+    number = list(learned.classes_).index(1) if 1 in learned.classes_ else -1
+    there = [int(one) for one in member.classes_]
+    chances = np.asarray(member.predict_proba(x), np.float64)
+    return chances[:, there.index(number)] if number in there else np.zeros(len(x))
 
 
 @dataclass(frozen=True)
@@ -144,6 +186,10 @@ class Functions:
     predict_function: Callable[[Any, Numbers], Any]
     """``predict(learned, X (n, d)) -> (n,)``, or a pair of mean and standard deviation."""
     joint: bool = False
+    draws_function: Callable[[Any, Numbers], Any] | None = None
+    """``draws(learned, X) -> (s, n)``, (s, n, t) if `joint`: members of an ensemble, the same for any rows."""
+    embed_function: Callable[[Any, Numbers], Any] | None = None
+    """``embed(learned, X) -> (n, h)``: what the last layer reads."""
 
     def fit(self, lesson: Lesson) -> Any:
         """Call the first function."""
@@ -158,8 +204,49 @@ class Functions:
         mean, std = answer if isinstance(answer, tuple) else (answer, None)
         return self._shaped(mean), None if std is None else self._shaped(std)
 
+    def predict_draws(self, learned: Any, x: Numbers) -> tuple[Answer, NDArray[np.float32] | None]:
+        """Call the second function, and that of draws, if there is one."""
+        each = None if self.draws_function is None else np.asarray(self.draws_function(learned, x), np.float32)
+        return self.predict(learned, x), each
+
+    def embed(self, learned: Any, x: Numbers) -> NDArray[np.float32] | None:
+        """Call the function of the embedding, if there is one."""
+        return None if self.embed_function is None else np.asarray(self.embed_function(learned, x), np.float32)
+
     def _shaped(self, array: Any) -> NDArray[np.float64]:
         return np.asarray(array, np.float64) if self.joint else _flat(array)
+
+
+@dataclass(frozen=True)
+class TorchTable:
+    """A joint lesson as tensors, values standardised."""
+
+    x: torch.Tensor
+    """(m, d)"""
+    y: torch.Tensor
+    """(m, t) 0 where not measured."""
+    weight: torch.Tensor
+    """(m, t) 0 where not measured."""
+    centre: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    """(t,) each."""
+
+    @classmethod
+    def of(cls, lesson: Lesson, device: torch.device) -> "TorchTable":
+        """Standardise a lesson and move it to a device."""
+        measured = ~np.isnan(lesson.y)
+        count = np.maximum(measured.sum(axis=0), 1)
+        centre = np.where(measured, lesson.y, 0).sum(axis=0) / count
+        scale = np.sqrt(np.where(measured, (lesson.y - centre) ** 2, 0).sum(axis=0) / count)
+        scale = np.where(scale > 0, scale, 1.0)
+        x = torch.from_numpy(np.ascontiguousarray(lesson.x)).to(device)
+        y = torch.from_numpy(np.nan_to_num((lesson.y - centre) / scale).astype(np.float32)).to(device)
+        weight = measured if lesson.weight is None else measured * lesson.weight[:, None]
+        return cls(x, y, torch.from_numpy(weight.astype(np.float32)).to(device), centre, scale)
+
+    def loss(self, output: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """Return the summed squared error of (..., b, t) outputs for some rows, (b,) or (..., b)."""
+        return ((output - self.y[rows]).square() * self.weight[rows]).sum()
 
 
 @dataclass(frozen=True)
@@ -186,24 +273,16 @@ class TorchNetwork:
     def fit(self, lesson: Lesson) -> Any:
         """Build a module and train it on all tasks."""
         device = choose_device(self.device)
-        measured = ~np.isnan(lesson.y)
-        count = np.maximum(measured.sum(axis=0), 1)
-        centre = np.where(measured, lesson.y, 0).sum(axis=0) / count
-        scale = np.sqrt(np.where(measured, (lesson.y - centre) ** 2, 0).sum(axis=0) / count)
-        scale = np.where(scale > 0, scale, 1.0)
-        x = torch.from_numpy(np.ascontiguousarray(lesson.x)).to(device)
-        y = torch.from_numpy(np.nan_to_num((lesson.y - centre) / scale).astype(np.float32)).to(device)
-        weight = measured if lesson.weight is None else measured * lesson.weight[:, None]
-        mask = torch.from_numpy(weight.astype(np.float32)).to(device)
+        table = TorchTable.of(lesson, device)
         with seeded(lesson.seed, torch.device("cpu")):
             network = self.build(lesson.x.shape[1], lesson.y.shape[1]).to(device)
 
         def loss(rows: NDArray[np.int64]) -> torch.Tensor:
             some = torch.from_numpy(rows).to(device)
-            return ((network(x[some]) - y[some]).square() * mask[some]).sum() / len(rows)
+            return table.loss(network(table.x[some]), some) / len(rows)
 
-        train(Job(network, loss, rows=len(x)), self.training, seed=lesson.seed)
-        return network, centre, scale
+        train(Job(network, loss, rows=len(table.x)), self.training, seed=lesson.seed)
+        return network, table.centre, table.scale
 
     def predict(self, learned: Any, x: Numbers) -> Answer:
         """Return (n, t) outputs in the units of the tasks."""
