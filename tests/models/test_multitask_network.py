@@ -1,10 +1,13 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from scipy.sparse import csr_array
 
-from screenwise.models.multitask_network import CellTable, MultiTaskNetwork, batch_loss, cell_losses
+from screenwise.models.multitask_network import CellTable, Lots, MultiTaskNetwork, batch_loss, cell_losses
 from screenwise.train import sparse_head
+from screenwise.train.sparse_store import write_rows
 
 
 def make_table(rows=6, tasks=5, seed=0):
@@ -65,3 +68,15 @@ def test_rows_without_cells():
     assert row[cells].tolist() == np.repeat([3, 3, 1], [(row == 3).sum()] * 2 + [(row == 1).sum()]).tolist()
     assert set(place.tolist()) <= {0, 1, 2}
     assert len(table.where(np.zeros(0, int))[0]) == 0
+
+
+def test_rows_on_disk_train_and_name_the_same_data(tmp_path):
+    table, _ = make_table()
+    mapped = replace(table, x=write_rows(tmp_path / "x", [table.x]))
+    network = MultiTaskNetwork(8, (4, 3), 5).eval()
+    rows = np.array([4, 1, 5])
+    with torch.no_grad():
+        assert float(batch_loss(network, mapped, rows)) == float(batch_loss(network, table, rows))
+    other = replace(table, x=write_rows(tmp_path / "y", [2 * table.x]))
+    digests = [Lots(one, rows, one, rows).digest() for one in (table, mapped, other)]
+    assert len(set(digests)) == 3

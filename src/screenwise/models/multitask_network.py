@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from screenwise.train.device import device_of
+from screenwise.train.dropout import Dropout
 from screenwise.train.sparse import SparseLinear
 from screenwise.train.sparse_batch import SparseBatch
 from screenwise.train.sparse_head import cell_outputs
+from screenwise.train.sparse_store import MappedRows
 
 
 class MultiTaskNetwork(nn.Module):
@@ -42,9 +44,9 @@ class MultiTaskNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.first = SparseLinear(features, hidden[0], active)
-        layers: list[nn.Module] = [nn.ReLU(), nn.Dropout(dropout)]
+        layers: list[nn.Module] = [nn.ReLU(), Dropout(dropout)]
         for before, after in pairwise(hidden):
-            layers += [nn.Linear(before, after), nn.ReLU(), nn.Dropout(dropout)]
+            layers += [nn.Linear(before, after), nn.ReLU(), Dropout(dropout)]
         self.trunk = nn.Sequential(*layers)
         self.head = nn.Linear(hidden[-1], tasks)
 
@@ -65,8 +67,8 @@ class MultiTaskNetwork(nn.Module):
 class CellTable:
     """Inputs of n rows and their m measured cells, sorted by row."""
 
-    x: csr_array
-    """(n, d) float32."""
+    x: csr_array | MappedRows
+    """(n, d) float32, in memory or on disk."""
     start: NDArray[np.int64]
     """(n + 1,) where a row's cells begin."""
     task: NDArray[np.int64]
@@ -108,8 +110,11 @@ class Lots:
         state = hashlib.blake2b(digest_size=16)
         for rows, table in ((self.rows, self.table), (self.held, self.judge)):
             cells = (table.start, table.task, table.target, table.relation, table.weight, table.binary)
-            for array in (rows, table.x.indptr, table.x.indices, table.x.data, *cells):
-                state.update(np.ascontiguousarray(array).tobytes())
+            mapped = isinstance(table.x, MappedRows)
+            state.update(table.x.digest().encode() if mapped else b"")
+            x = () if mapped else (table.x.indptr, table.x.indices, table.x.data)
+            for array in (rows, *x, *cells):
+                state.update(np.ascontiguousarray(array).data)
         return state.hexdigest()
 
 

@@ -94,7 +94,8 @@ class _GatherSum(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        entries = sort_by_column(*ctx.batch.arrays(), ctx.shape[0])
+        indptr, indices, data = ctx.batch.arrays()
+        entries = sort_by_column(indptr, indices, data, ctx.shape[0])
         out = np.empty((len(entries[0]), ctx.shape[1]), np.float32)
         in_parts(column_gradients, entries, grads[0].contiguous().numpy(), out, work=entries[1])
         index = torch.from_numpy(entries[0].astype(np.int64))[None]

@@ -15,10 +15,12 @@ from numba import njit, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from screenwise.train.threads import in_parts
+
 FUSED = {"contract", "nsz"}
 """A product and a sum may round once; nothing is reordered."""
 DIGIT = 11
-"""Bits of one pass of the radix sort."""
+"""Bits of one pass of the radix sort, and of the digit by which threads share it."""
 LINE = 16
 """float32 values of a cache line."""
 
@@ -47,7 +49,8 @@ def _ask_for(typingctx: Any, array: Any, place: Any) -> Any:  # pragma: no cover
         word = ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [address.type, word, word, word])
         prefetch = builder.module.declare_intrinsic("llvm.prefetch", [address.type], kind)
-        builder.call(prefetch, [address, ir.Constant(word, 0), ir.Constant(word, 3), ir.Constant(word, 1)])
+        # to read, into the second cache (the first has too few places to wait in), as data
+        builder.call(prefetch, [address, *(ir.Constant(word, number) for number in (0, 2, 1))])
         return context.get_dummy_value()
 
     return types.void(array, types.intp), generate
@@ -59,45 +62,92 @@ def _ask(row: Any) -> None:  # pragma: no cover
         _ask_for(row, place)
 
 
-@njit(cache=True, nogil=True)
-def sort_by_column(indptr: Any, indices: Any, data: Any, features: int) -> Any:  # pragma: no cover
+def sort_by_column(indptr: Any, indices: Any, data: Any, features: int) -> Any:
     """Sort the entries of CSR rows by column, rows ascending within a column (radix sort).
 
     Returns
     -------
     tuple
         (u,) columns that occur, ascending, int32; (u + 1,) where each begins; (m,) row of each entry; (m,) value.
+
+    Examples
+    --------
+    >>> from scipy.sparse import csr_array
+    >>> rows = csr_array(np.array([[0, 2.0, 0, 0, 1.0], [0, 3.0, 0, 0, 0]], np.float32))
+    >>> [part.tolist() for part in sort_by_column(rows.indptr, rows.indices, rows.data, 5)]
+    [[1, 4], [0, 2, 3], [0, 1, 0], [2.0, 3.0, 1.0]]
     """
-    count = len(indices)
-    keys, rows, values = indices.astype(np.int32), np.empty(count, np.int32), data.copy()
+    shift = max(0, (features - 1).bit_length() - DIGIT)
+    work = _count_digits(indices, shift)
+    out = tuple(np.empty(len(indices), kind) for kind in (np.int32, np.int32, np.float32))
+    in_parts(_sort_part, (indptr, indices, data), shift, work, out, work=work)
+    return (*_runs(out[0]), out[1], out[2])
+
+
+@njit(cache=True, nogil=True)
+def _count_digits(indices: Any, shift: int) -> Any:  # pragma: no cover
+    """Return where the entries of each highest digit will begin."""
+    ends = np.zeros((1 << DIGIT) + 1, np.int64)
+    for entry in range(len(indices)):
+        ends[(indices[entry] >> shift) + 1] += 1
+    for digit in range(1 << DIGIT):
+        ends[digit + 1] += ends[digit]
+    return ends
+
+
+@njit(cache=True, nogil=True)
+def _sort_part(batch: Any, shift: int, begins: Any, out: Any, part: tuple[int, int]) -> None:  # pragma: no cover
+    """Sort the entries whose highest digit is in `part` to their places in ``out``."""
+    indptr, indices, data = batch
+    first = begins[part[0]]
+    count = begins[part[1]] - first
+    keys, rows, values = np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, np.float32)
+    found = 0
     for row in range(len(indptr) - 1):
-        rows[indptr[row] : indptr[row + 1]] = row
+        for entry in range(indptr[row], indptr[row + 1]):
+            if part[0] <= indices[entry] >> shift < part[1]:
+                keys[found], rows[found], values[found] = indices[entry], row, data[entry]
+                found += 1
     other_keys, other_rows, other_values = np.empty_like(keys), np.empty_like(rows), np.empty_like(values)
-    shift = 0
-    while (features - 1) >> shift:
-        ends = np.zeros((1 << DIGIT) + 1, np.int64)
-        for entry in range(count):
-            ends[((keys[entry] >> shift) & ((1 << DIGIT) - 1)) + 1] += 1
-        for digit in range(1 << DIGIT):
-            ends[digit + 1] += ends[digit]
-        for entry in range(count):
-            digit = (keys[entry] >> shift) & ((1 << DIGIT) - 1)
-            target = ends[digit]
-            ends[digit] = target + 1
-            other_keys[target], other_rows[target] = keys[entry], rows[entry]
-            other_values[target] = values[entry]
+    low = 0
+    while low < shift:
+        bits = min(DIGIT, shift - low)
+        _move(keys, rows, values, low, bits, (other_keys, other_rows, other_values))
         keys, other_keys = other_keys, keys
         rows, other_rows = other_rows, rows
         values, other_values = other_values, values
-        shift += DIGIT
-    starts = np.empty(count + 1, np.int64)
+        low += bits
+    last = first + count
+    _move(keys, rows, values, shift, DIGIT, (out[0][first:last], out[1][first:last], out[2][first:last]))
+
+
+@njit(cache=True, nogil=True)
+def _move(keys: Any, rows: Any, values: Any, low: int, bits: int, out: Any) -> None:  # pragma: no cover
+    """Sort by one digit; equal ones stay in order."""
+    mask = (1 << bits) - 1
+    ends = np.zeros((1 << bits) + 1, np.int64)
+    for entry in range(len(keys)):
+        ends[((keys[entry] >> low) & mask) + 1] += 1
+    for digit in range(1 << bits):
+        ends[digit + 1] += ends[digit]
+    for entry in range(len(keys)):
+        digit = (keys[entry] >> low) & mask
+        target = ends[digit]
+        ends[digit] = target + 1
+        out[0][target], out[1][target], out[2][target] = keys[entry], rows[entry], values[entry]
+
+
+@njit(cache=True, nogil=True)
+def _runs(keys: Any) -> Any:  # pragma: no cover
+    """Return the different keys of a sorted list, and where each begins."""
+    starts = np.empty(len(keys) + 1, np.int64)
     found = 0
-    for entry in range(count):
+    for entry in range(len(keys)):
         if entry == 0 or keys[entry] != keys[entry - 1]:
             starts[found] = entry
             found += 1
-    starts[found] = count
-    return keys[starts[:found]], starts[: found + 1].copy(), rows, values
+    starts[found] = len(keys)
+    return keys[starts[:found]], starts[: found + 1].copy()
 
 
 @njit(cache=True, nogil=True, fastmath=FUSED, error_model="numpy")
