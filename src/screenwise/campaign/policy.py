@@ -87,7 +87,13 @@ def propose(  # noqa: PLR0913 -- the plain form of `propose_round`
 
 
 def propose_round(
-    policy: Policy, measured: Screen, pool: pd.DataFrame, request: Request, *, kernels: PoolKernels | None = None
+    policy: Policy,
+    measured: Screen,
+    pool: pd.DataFrame,
+    request: Request,
+    *,
+    kernels: PoolKernels | None = None,
+    outlook: bool = True,
 ) -> Proposal:
     """Choose the next round.
 
@@ -103,6 +109,8 @@ def propose_round(
         Objective, wells, seed, rules.
     kernels
         Of exactly this pool (`prepare_pool`), where many rounds ask about it.
+    outlook
+        Say what is expected of the whole pool; without it the process leaves candidates out that cannot win.
     """
     known = known_cells(measured, request.objective)
     plan = make_plan(pool, known.conditions["condition_id"], request)
@@ -111,7 +119,7 @@ def propose_round(
         reason = f"at random: fewer than {LEAST_MEASURED} conditions are measured" if few else "at random"
         return at_random(plan, len(known), reason)
     if policy.model == "gp":
-        return choose_with_process(policy, known, plan, kernels)
+        return choose_with_process(policy, known, plan, kernels, outlook=outlook)
     return choose_with_model(policy, known, plan)
 
 
@@ -140,15 +148,20 @@ class SimulatedPolicy:
 
     def __call__(self, measured: Screen, pool: pd.DataFrame, turn: Turn) -> NDArray[np.int64]:
         """Choose a round of a replay."""
-        if self._pool is not pool:
-            self._pool, self._kept = pool, self._keep(pool)
+        self.prepare(pool)
         request = Request(self.objective, turn.wells, turn.progress_share, turn.seed)
         kernels = self._kept if isinstance(self._kept, PoolKernels) else None
         if isinstance(self._kept, pd.DataFrame):
             rows = pd.Index(pool["condition_id"]).get_indexer(measured.conditions["condition_id"])
             pool = self._kept
             measured = Screen(pool.iloc[rows].reset_index(drop=True), measured.tasks, measured.targets)
-        return propose_round(self.policy, measured, pool, request, kernels=kernels).rows
+        return propose_round(self.policy, measured, pool, request, kernels=kernels, outlook=False).rows
+
+    def prepare(self, pool: pd.DataFrame) -> None:
+        """Compute what can be known of a pool before anything is measured; nothing to do for the same pool again."""
+        if self._pool is not pool and (self._pool is None or not self._pool.equals(pool)):
+            self._kept = self._keep(pool)
+        self._pool = pool
 
     def _keep(self, pool: pd.DataFrame) -> PoolKernels | pd.DataFrame | None:
         if self.policy.model == "gp":

@@ -6,7 +6,8 @@ similarities can be kept, so that a round costs a factorisation and no more.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,11 +23,16 @@ if TYPE_CHECKING:
     from screenwise.models.gp_kernels import TrainingKernels
     from screenwise.models.gp_posterior import Factor
     from screenwise.models.gp_task import TaskFit
+    from screenwise.represent.kernels import Kernel
 
 KEPT_BYTES = 2**30
 """Similarities of a pool with itself are kept up to this size."""
-BLOCK = 2**24
+BLOCK = 2**23
 """Covariances of candidates with measured conditions that are in memory at a time."""
+FIRST_ROWS = 64
+"""Measured rows that first bounds of variances are made of; every further bound takes twice as many."""
+MARGIN = 1e-3
+"""By how much a bound must fall short, in standard deviations of the target, for single precision to be sure."""
 PRIOR_WEIGHT, PRIOR_NOISE = 0.5, 0.5
 """Prior medians of the kernels' sum and of the noise, in units of the scaled target's variance."""
 OFFSET = 0.1
@@ -52,9 +58,12 @@ class PoolKernels:
 
     def rows(self, ids: Sequence[str]) -> NDArray[np.int64]:
         """Return the positions of condition ids among the readable conditions; -1 = not there."""
-        index = pd.Index(self.conditions["condition_id"].astype(str))
-        found = index.get_indexer(pd.Index([str(one) for one in ids]))
+        found = self._index.get_indexer(pd.Index([str(one) for one in ids]))
         return np.where(found < 0, -1, self.place[found])
+
+    @cached_property
+    def _index(self) -> pd.Index:
+        return pd.Index(self.conditions["condition_id"].astype(str))
 
 
 @dataclass(frozen=True)
@@ -88,13 +97,17 @@ def prepare_pool(pool: pd.DataFrame, *, keep: bool = False) -> PoolKernels:
     keep
         Keep all similarities, up to a gigabyte: for a pool that answers many rounds.
     """
+    from screenwise.models.gp_factored import factored_kernels  # noqa: PLC0415
     from screenwise.models.gp_kernels import TrainingKernels, readable_features, training_kernels  # noqa: PLC0415
     from screenwise.represent.default import descriptor_kernels  # noqa: PLC0415
-    from screenwise.represent.kernels import Kernel, default_kernels  # noqa: PLC0415
+    from screenwise.represent.kernels import default_kernels  # noqa: PLC0415
 
     kernels = default_kernels(pool)
     if "smiles" in pool.columns:
         kernels = (*kernels, *descriptor_kernels(pool))
+    parts = factored_kernels(kernels, pool)
+    if parts is not None:
+        return PoolKernels(pool, parts, np.arange(len(pool)), np.full(len(pool), "", object))
     features, readable, note = readable_features(kernels, pool)
     scale = training_kernels(kernels, pool[readable] if not readable.all() else pool).scale
     count = int(readable.sum())
@@ -102,15 +115,20 @@ def prepare_pool(pool: pd.DataFrame, *, keep: bool = False) -> PoolKernels:
         message = f"None of the {len(pool)} conditions of the pool can be read ({note[0]}); check its structures."
         raise ModelError(message)
     if keep and 4 * len(kernels) * count**2 <= KEPT_BYTES:
-        with threadpool_limits(1, user_api="blas"):
-            tables = [kernel.gram(one) for kernel, one in zip(kernels, features, strict=True)]
-        places = np.arange(count)[:, None]
-        kernels = tuple(
-            Kernel(kernel.name, _Positions(), _Table(table)) for kernel, table in zip(kernels, tables, strict=True)
-        )
-        features = tuple(places for _ in kernels)
+        kernels, features = _kept(kernels, features)
     place = np.where(readable, np.cumsum(readable) - 1, -1)
     return PoolKernels(pool, TrainingKernels(tuple(kernels), tuple(features), scale), place, note)
+
+
+def _kept(kernels: "tuple[Kernel, ...]", features: tuple[Any, ...]) -> "tuple[tuple[Kernel, ...], tuple[Any, ...]]":
+    """Return kernels that look their values up, and places as features."""
+    from screenwise.represent.kernels import Kernel  # noqa: PLC0415
+
+    with threadpool_limits(1, user_api="blas"):
+        tables = [kernel.gram(one) for kernel, one in zip(kernels, features, strict=True)]
+    places = np.arange(len(tables[0]))[:, None]
+    named = zip(kernels, tables, strict=True)
+    return tuple(Kernel(kernel.name, _Positions(), _Table(table)) for kernel, table in named), (places,) * len(kernels)
 
 
 @dataclass(frozen=True)
@@ -121,15 +139,128 @@ class PoolModel:
     fit: "TaskFit"
     factor: "Factor"
 
-    def moments(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return mean and latent variance, (r,) each, of conditions, chunk by chunk; -1 = NaN."""
+    def moments(
+        self, rows: NDArray[np.int64], *, given: int | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return mean and latent variance, (r,) each, of conditions, chunk by chunk; -1 = NaN.
+
+        Parameters
+        ----------
+        rows
+            (r,) positions among the readable conditions.
+        given
+            Variances given only so many of the measured rows: no less than the true ones, and quicker.
+        """
+        from screenwise.models.gp_posterior import whiten  # noqa: PLC0415
+
         mean, variance = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
-        step = max(256, BLOCK // len(self.fit.rows))
-        for first in range(0, len(rows), step):
-            part = slice(first, first + step)
-            found = self.posterior(rows[part])
-            mean[part], variance[part] = found.mean, found.variance
+        there, step = np.flatnonzero(rows >= 0), max(256, BLOCK // len(self.fit.rows))
+        # a triangular factor: its first rows are the factor of the first measured ones
+        factor = replace(self.factor, inverse=self.factor.inverse[:given, :given])
+        for first in range(0, len(there), step):
+            part = there[first : first + step]
+            cross, own = self._cross(rows[part]), self._own(rows[part])
+            mean[part] = self._mean(cross)
+            with threadpool_limits(1, user_api="blas"):
+                explained = whiten(factor, cross[:, :given])
+            left = own - np.einsum("ij,ij->j", explained, explained)
+            variance[part] = np.maximum(left, 1e-9 * own) * self.fit.sd**2
         return mean, variance
+
+    def leading(
+        self, rows: NDArray[np.int64], kappa: float, wells: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the mean of conditions, and the latent variance of those that may be among the best `wells`.
+
+        By the bound ``mean + kappa std``: a candidate whose bound lies below the `wells`-th best mean is not
+        chosen, however the spreads of others shrink. Its variance given all measured rows is at most that
+        given some, so that candidates drop out while ever more rows are taken in, and few need them all.
+
+        Parameters
+        ----------
+        rows
+            (r,) positions among the readable conditions; -1 = NaN.
+        kappa
+            Standard deviations that are added to the mean; 0 = no variance is needed.
+        wells
+            Candidates to be chosen among these.
+
+        Returns
+        -------
+        mean, variance
+            (r,) each; the variance is NaN where the candidate cannot win.
+        """
+        mean, variance = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
+        there = np.flatnonzero(rows >= 0)
+        quick = self._quick_means(rows[there])
+        if quick is not None:
+            mean[there] = quick
+            if kappa == 0:
+                return mean, variance
+        step, seen = max(256, BLOCK // len(self.fit.rows)), np.zeros(0)
+        for first in range(0, len(there), step):
+            part = there[first : first + step]
+            if quick is not None:
+                part = part[self._may_win(mean[part], self._own(rows[part]), kappa, _floor(quick, wells))]
+            cross = self._cross(rows[part])
+            if quick is None:
+                mean[part] = self._mean(cross)
+                seen = np.sort(np.append(seen, mean[part]))[-wells:]
+            if kappa > 0:
+                floor = _floor(seen if quick is None else quick, wells)
+                variance[part] = self._left(cross, self._own(rows[part]), (mean[part], kappa, floor))
+        return mean, variance
+
+    def _quick_means(self, rows: NDArray[np.int64]) -> NDArray[np.float64] | None:
+        """Return means where they cost next to nothing."""
+        from screenwise.models.gp_factored import FactoredKernels  # noqa: PLC0415
+
+        fit, training = self.fit, self.pool.training
+        if not isinstance(training, FactoredKernels):
+            return None
+        with threadpool_limits(1, user_api="blas"):
+            found = training.times(training.take(rows), fit.rows, fit.weights.kernel, fit.alpha)
+        return fit.mean + fit.sd * (found + OFFSET * fit.alpha.sum())
+
+    def _own(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        return self.pool.training.own(self.pool.training.take(rows), self.fit.weights.kernel) + OFFSET
+
+    def _cross(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        training = self.pool.training
+        with threadpool_limits(1, user_api="blas"):
+            out = training.cross(training.take(rows), self.fit.rows, self.fit.weights.kernel)
+        out += np.float32(OFFSET)
+        return out
+
+    def _mean(self, cross: NDArray[np.float32]) -> NDArray[np.float64]:
+        return np.asarray(self.fit.mean + self.fit.sd * (cross.astype(np.float64) @ self.fit.alpha))
+
+    def _may_win(
+        self, mean: NDArray[np.float64], variance: NDArray[np.float64], kappa: float, floor: float
+    ) -> NDArray[np.bool_]:
+        """Return whether bounds with these variances, in units of the scaled target, reach the floor."""
+        return np.asarray(mean + kappa * self.fit.sd * np.sqrt(variance) >= floor - MARGIN * self.fit.sd)
+
+    def _left(
+        self, cross: NDArray[np.float32], own: NDArray[np.float64], race: tuple[NDArray[np.float64], float, float]
+    ) -> NDArray[np.float64]:
+        """Return (q,) latent variances of the candidates that stay in the race: their means, kappa, the floor."""
+        mean, kappa, floor = race
+        inverse = self.factor.inverse.astype(np.float32, copy=False)
+        out, left = np.full(len(own), np.nan), own.copy()
+        alive, last = np.arange(len(own)), 0
+        while last < len(inverse) and len(alive):
+            first, last = last, min(max(2 * last, FIRST_ROWS), len(inverse))
+            # a triangular factor: what the first rows explain needs nothing of the others
+            with threadpool_limits(1, user_api="blas"):
+                explained = cross[:, :last] @ inverse[first:last, :last].T
+            left -= np.einsum("ij,ij->i", explained, explained)
+            left = np.maximum(left, 1e-9 * own)
+            stay = self._may_win(mean, left, kappa, floor)
+            if not stay.all():
+                alive, cross, own, left, mean = alive[stay], cross[stay], own[stay], left[stay], mean[stay]
+        out[alive] = left * self.fit.sd**2
+        return out
 
     def posterior(self, rows: NDArray[np.int64]) -> Posterior:
         """Return the joint posterior of conditions, positions among the readable ones; -1 = NaN."""
@@ -167,6 +298,11 @@ class PoolModel:
         names = [kernel.name for kernel in self.pool.training.kernels]
         held = (self.fit.mean + self.fit.sd * self.fit.held_mean).astype(np.float32)
         return task_evidence(self.fit, names, held)
+
+
+def _floor(mean: NDArray[np.float64], wells: int) -> float:
+    """Return the `wells`-th best mean."""
+    return float(np.partition(mean, -wells)[-wells]) if len(mean) >= wells else -np.inf
 
 
 @dataclass(frozen=True)

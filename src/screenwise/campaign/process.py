@@ -1,6 +1,7 @@
 """A round chosen with the Gaussian process of the pool."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import isqrt
 from typing import Any
 
 import numpy as np
@@ -38,10 +39,17 @@ LEAST_MEASURED = 5
 """With fewer measured conditions than this nothing is learned: the round is chosen at random."""
 HIT_QUANTILE = 0.95
 """What counts as a hit for probability_of_hit: above this quantile of the measured utilities."""
-MOST_LIKELY = 20_000
+MOST_LIKELY = 10_000
 """Candidates whose joint posterior is in memory at once, those of the highest bounds."""
+MOST_PRODUCTS = 2**36
+"""Candidates times measured conditions squared, the products that spreads cost, beyond which means choose alone:
+69 thousand million, some seconds of one processor."""
+PRIOR_SD_OF_MEANS = 0.7
+"""Prior standard deviation of log weights where means choose alone."""
 DRAWN = 1000
 """Candidates of the highest bounds among which functions are drawn."""
+ASIDE = "best predicted, spreads aside"
+"""Why, where means choose alone."""
 REASONS = {
     "ei": "most improvement expected",
     "log_ei": "most improvement expected",
@@ -72,30 +80,59 @@ class View:
         return np.asarray(np.sqrt(self.variance))
 
 
-def choose_with_process(policy: Policy, known: Screen, plan: Plan, kernels: PoolKernels | None = None) -> Proposal:
-    """Fit the process to what is known of the objective, and choose."""
+def choose_with_process(
+    policy: Policy, known: Screen, plan: Plan, kernels: PoolKernels | None = None, *, outlook: bool = True
+) -> Proposal:
+    """Fit the process to what is known of the objective, and choose; `outlook` also says what is left in the pool."""
     if kernels is None:
         kernels = prepare_pool(_with_outside(plan.pool, known))
     where = kernels.rows(known.conditions["condition_id"].astype(str).tolist())
     seen = where >= 0
     if seen.sum() < LEAST_MEASURED:
         return at_random(plan, len(known), f"at random: fewer than {LEAST_MEASURED} measured conditions can be read")
-    target, scale = learn_scale(plan.request.objective.utility(known.targets.dense()[seen, 0]))
-    settings = PoolModelSettings(policy.rows_for_weights, policy.prior_sd)
-    seed = derive_seed(plan.request.seed, "process")
-    model = fit_pool_model(kernels, where[seen], target, settings, seed)
     place = kernels.place[: len(plan.pool)]
     asked = np.flatnonzero(plan.rules.open & (place >= 0))
     if len(asked) == 0:
         message = f"None of the open candidates can be read ({kernels.note[plan.rules.open][0]}); check the pool."
         raise DesignError(message)
-    mean, variance = np.full((2, len(place)), np.nan)
-    mean[asked], variance[asked] = model.moments(place[asked])
-    view = View(model, place, mean, variance, target, scale)
+    policy, note = affordable(policy, len(asked), int(seen.sum()))
+    target, scale = learn_scale(plan.request.objective.utility(known.targets.dense()[seen, 0]))
+    settings = PoolModelSettings(policy.rows_for_weights, policy.prior_sd)
+    seed = derive_seed(plan.request.seed, "process")
+    model = fit_pool_model(kernels, where[seen], target, settings, seed)
     kappa = policy.kappa_at(plan.request.progress_share) if policy.acquisition == "ucb" else 0.0
-    plan = plan_plates(plan, mean + kappa * view.std)
-    rows, score = pick_with(policy.acquisition, view, kappa, plan)
-    return _answer(policy, view, (rows, score, kappa), plan)
+    view = View(model, place, np.full(len(place), np.nan), np.full(len(place), np.nan), target, scale)
+    by_bound = policy.acquisition in ("ucb", "greedy")
+    if by_bound and not outlook and (kappa == 0 or plan.rules.free):
+        view.mean[asked], view.variance[asked] = model.leading(place[asked], kappa, plan.request.wells)
+    else:
+        # where means choose alone, spreads given some of the rows serve the outlook: they are at least the true ones
+        given = max(1, isqrt(MOST_PRODUCTS // len(asked))) if by_bound else None
+        view.mean[asked], view.variance[asked] = model.moments(place[asked], given=given)
+    plan = plan_plates(plan, view.mean + kappa * view.std if kappa else view.mean)
+    chosen = pick_with(policy.acquisition, view, kappa, plan)
+    return _answer(policy, view, chosen, (kappa, note, outlook), plan)
+
+
+def affordable(policy: Policy, candidates: int, measured: int) -> tuple[Policy, str]:
+    """Return the policy, or its form for pools too big for spreads, and then why in words.
+
+    Spreads cost a product per candidate and pair of measured conditions. Beyond `MOST_PRODUCTS` an upper
+    confidence bound gives way to the mean alone, and weights stay nearer to their medians; other
+    acquisitions are not changed, whatever they cost.
+
+    Examples
+    --------
+    >>> affordable(Policy(), 100_000, 2_000)[0].acquisition, affordable(Policy(), 100_000, 500)[0].acquisition
+    ('greedy', 'ucb')
+    """
+    if policy.acquisition != "ucb" or candidates * measured**2 <= MOST_PRODUCTS:
+        return policy, ""
+    note = (
+        f"Chosen by predicted values alone: with {measured} measured conditions the spreads of {candidates} "
+        f"candidates would take over {MOST_PRODUCTS / 1e9:.0f} thousand million products."
+    )
+    return replace(policy, acquisition="greedy", prior_sd=min(policy.prior_sd, PRIOR_SD_OF_MEANS)), note
 
 
 def _with_outside(pool: pd.DataFrame, known: Screen) -> pd.DataFrame:
@@ -106,7 +143,10 @@ def _with_outside(pool: pd.DataFrame, known: Screen) -> pd.DataFrame:
 
 
 def pick_with(acquisition: str, view: View, kappa: float, plan: Plan) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the picks and the (n,) scores of all candidates."""
+    """Return the picks and the (n,) scores of all candidates, NaN where a score could not win."""
+    if acquisition == "greedy" or (acquisition == "ucb" and kappa == 0):
+        allowed, first = plan.rules.mask_or_rule(), plan.rules.first
+        return pick_top(view.mean, plan.request.wells, plan.keys, allowed=allowed, first=first), view.mean
     if acquisition == "ucb":
         return _pick_ucb(view, kappa, plan), view.mean + kappa * view.std
     if acquisition == "thompson":
@@ -181,22 +221,28 @@ def _pick_thompson(view: View, plan: Plan) -> NDArray[np.int64]:
 
 
 def _answer(
-    policy: Policy, view: View, chosen: tuple[NDArray[np.int64], NDArray[np.float64], float], plan: Plan
+    policy: Policy,
+    view: View,
+    chosen: tuple[NDArray[np.int64], NDArray[np.float64]],
+    how: tuple[float, str, bool],
+    plan: Plan,
 ) -> Proposal:
-    rows, score, kappa = chosen
-    mean, latent = view.mean[rows], view.variance[rows]
+    (rows, score), (kappa, means_alone, outlook) = chosen, how
+    view.mean[rows], view.variance[rows] = mean, latent = view.model.moments(view.place[rows])
     utility, std = view.scale.back(mean, np.sqrt(latent + view.model.noise))
     evidence: dict[str, Any] = {"policy": f"gp, {policy.acquisition}", "kappa": kappa} | view.model.evidence()
     evidence |= signal(evidence["loo_rank_correlation"], len(view.target))
+    evidence["note"] = " ".join(filter(None, (evidence["note"], means_alone)))
+    reasons = [ASIDE] * len(rows) if means_alone else _reasons(policy.acquisition, rows, view.mean)
     return Proposal(
         rows,
-        score[rows],
+        mean + kappa * np.sqrt(latent) if policy.acquisition == "ucb" else score[rows],
         plan.request.objective.value(utility),
         std,
         view.model.in_domain(view.place[rows]),
-        reasons_with_forced(rows, plan, _reasons(policy.acquisition, rows, view.mean)),
+        reasons_with_forced(rows, plan, reasons),
         evidence,
-        _outlook(view, score, plan),
+        _outlook(view, score, plan) if outlook else None,
     )
 
 

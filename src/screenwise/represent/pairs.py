@@ -145,18 +145,23 @@ class EachMember:
     """Columns that follow from the entity and are read too, such as its `feature:` columns, without suffix."""
     suffixes: tuple[str, ...] = ("_a", "_b")
 
+    @property
+    def members(self) -> tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+        """What makes up the members: equal for representations that see the same members in the same order."""
+        return self.entity, self.columns, self.carried, self.suffixes
+
     def fit(self, conditions: pd.DataFrame) -> Self:
         """Fit the members' representation on all members that occur."""
         if not hasattr(self.representation, "fit"):
             return self
-        return replace(self, representation=self.representation.fit(self._distinct(conditions)[0]))
+        return replace(self, representation=self.representation.fit(self.distinct(conditions)[0]))
 
     def transform(self, conditions: pd.DataFrame) -> Members:
         """Return `Members`."""
-        distinct, codes = self._distinct(conditions)
+        distinct, codes = self.distinct(conditions)
         return Members(self.representation.transform(distinct), codes)
 
-    def _distinct(self, conditions: pd.DataFrame) -> tuple[pd.DataFrame, NDArray[np.int64]]:
+    def distinct(self, conditions: pd.DataFrame) -> tuple[pd.DataFrame, NDArray[np.int64]]:
         """Return the distinct members (ordered by value, so that row order plays no part), and (n, k) codes."""
         keys = [self.entity, *self.columns]
         names = [*keys, *self.carried]
@@ -164,16 +169,27 @@ class EachMember:
         if absent:
             message = f"These pairs need the columns {absent}; found {list(map(str, conditions.columns))}."
             raise ColumnError(message)
-        members = [conditions[[name + suffix for name in names]].set_axis(names, axis=1) for suffix in self.suffixes]
-        every = pd.concat(members, ignore_index=True)
-        entity = every[self.entity].astype("string").str.strip()
+        every = [conditions[[name + suffix for name in names]].set_axis(names, axis=1) for suffix in self.suffixes]
+        place, first = _as_written([pd.concat([part[name] for part in every]) for name in keys])
+        at, member = first % max(len(conditions), 1), first // max(len(conditions), 1)
+        # few are looked at in earnest: each way of writing a member once, in the order of their appearance
+        few = pd.concat([part.iloc[at[member == one]] for one, part in enumerate(every)], ignore_index=True)
+        entity = few[self.entity].astype("string").str.strip()
         there = ~entity.str.lower().isin([name.lower() for name in CONTROL]) & entity.notna()
         there = there.fillna(value=False).to_numpy(bool)
-        codes = np.full(len(every), -1, np.int64)
-        grouped = every[there].groupby(keys, dropna=False, sort=True)
-        codes[there] = grouped.ngroup().to_numpy()
-        first = np.unique(codes, return_index=True)[1][int(not there.all() and len(codes) > 0) :]
-        return every.iloc[first].reset_index(drop=True), codes.reshape(len(self.suffixes), -1).T
+        codes = np.full(len(few), -1, np.int64)
+        codes[there] = few[there].groupby(keys, dropna=False, sort=True).ngroup().to_numpy()
+        rows = np.unique(codes, return_index=True)[1][int(not there.all() and len(codes) > 0) :]
+        return few.iloc[rows].reset_index(drop=True), codes[place].reshape(len(self.suffixes), -1).T
+
+
+def _as_written(columns: list[pd.Series]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return (n,) codes of distinct rows in the order of their appearance, and the first row of each."""
+    place = np.zeros(len(columns[0]), np.int64)
+    for column in columns:
+        codes, values = pd.factorize(column, use_na_sentinel=False)
+        place = pd.factorize(place * max(len(values), 1) + codes)[0].astype(np.int64)
+    return place, np.unique(place, return_index=True)[1]
 
 
 @dataclass(frozen=True)
@@ -313,12 +329,27 @@ def _between(
     """Return similarities of distinct members, with a last row and column for absent ones, and both sides' codes."""
     left = a.used()
     right = left if b is None else b.used()
-    size = left.distinct.shape[0], right.distinct.shape[0]
-    table = np.zeros((size[0] + 1, size[1] + 1), np.float32)
-    table[-1, -1] = absent
-    if min(size) > 0:
-        table[:-1, :-1] = similarity(left.distinct, None if b is None else right.distinct)
+    table = member_table(similarity, left.distinct, None if b is None else right.distinct, absent=absent)
     return table, left.codes, right.codes
+
+
+def member_table(similarity: Any, a: Any, b: Any, *, absent: float) -> NDArray[np.float32]:
+    """Return (na + 1, nb + 1) similarities of members, the last row and column those of an absent one.
+
+    Parameters
+    ----------
+    similarity
+        Of two members.
+    a, b
+        Features of (na,) and (nb,) members; b None = a.
+    absent
+        Similarity of two absent members; to any other they have 0.
+    """
+    table = np.zeros((a.shape[0] + 1, (a if b is None else b).shape[0] + 1), np.float32)
+    table[-1, -1] = absent
+    if min(table.shape) > 1:
+        table[:-1, :-1] = similarity(a, b)
+    return table
 
 
 @njit(cache=True)

@@ -14,6 +14,8 @@ from screenwise.represent.fingerprint import UNFOLDED
 from screenwise.represent.similarity import hamming
 
 RESIDUES = "ACDEFGHIKLMNPQRSTVWY"
+MOST_READ = 2_000
+"""Texts that are read to find out what kind they are."""
 UNKNOWN = 0
 """Code of what is no residue: gaps, stops, X."""
 
@@ -59,7 +61,10 @@ def is_mutation_list(texts: Any) -> bool:
     >>> is_mutation_list(["V39A:D40G", "wt"]), is_mutation_list(["VDGV", "VDGA"])
     (True, False)
     """
-    named = [text for text in map(_text, texts) if text.lower() not in _WILD]
+    every = list(texts)
+    # some of very many, spread evenly, tell as well as all
+    some = every[:: max(1, len(every) // MOST_READ)]
+    named = [text for text in map(_text, some) if text.lower() not in _WILD]
     return sum(_mutations(text) is not None for text in named) * 2 > len(named)
 
 
@@ -189,7 +194,9 @@ def _texts(conditions: pd.DataFrame, column: str) -> list[str]:
     if column not in conditions.columns:
         message = f"The model needs the column {column!r}; found {list(map(str, conditions.columns))}."
         raise ColumnError(message)
-    return [_text(value) for value in conditions[column]]
+    values = conditions[column]
+    missing = values.isna().to_numpy(bool)
+    return ["" if gone else str(value).strip() for gone, value in zip(missing, values.tolist(), strict=True)]
 
 
 def _mutations(text: str) -> list[tuple[str, int, str]] | None:
