@@ -2,17 +2,12 @@ import errno
 import json
 import os
 import shutil
-import subprocess
-import sys
-import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from screenwise.campaign import store as store_file
 from screenwise.campaign.campaign import Campaign, CampaignSettings
 from screenwise.design.plate import PlateRules
 from screenwise.errors import CampaignError, ColumnError, ConfigError, DataError, ScreenwiseError
@@ -348,101 +343,3 @@ def test_a_full_disk_changes_nothing(lab, monkeypatch, call, step):
     assert not (lab.folder / "full.csv").exists()
     action()
     assert campaign.status()["head"] != before["head"]
-
-
-CHILD = """
-import importlib.util, os, signal, sys, time
-from pathlib import Path
-
-spec = importlib.util.spec_from_file_location("lab", sys.argv[1])
-lab_file = importlib.util.module_from_spec(spec)
-sys.modules["lab"] = lab_file
-spec.loader.exec_module(lab_file)
-from screenwise.campaign.campaign import Campaign, CampaignSettings
-
-
-def die(*_):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def hang(*_):
-    Path(sys.argv[2], "inside").touch()
-    time.sleep(600)
-
-
-def drive(folder, proposer, on_commit):
-    folder.mkdir(exist_ok=True)
-    lab = lab_file.Lab(folder)
-    settings = CampaignSettings("maximize:growth", wells=20, seed=5)
-    options = {"proposer": proposer, "on_commit": on_commit}
-    while True:
-        if not (folder / "campaign").exists():
-            Campaign.create(folder / "campaign", lab.pool(), settings, **options)
-        campaign = Campaign.open(folder / "campaign", **options)
-        state = campaign.state()
-        if state.name == "ingested" and state.round == 2:
-            return
-        if state.name in ("created", "ingested"):
-            campaign.propose()
-        elif state.name == "proposed":
-            campaign.export(folder / "plate.csv")
-        else:
-            filled = lab.fill(lab_file.pd.read_csv(folder / "plate.csv", dtype=str, keep_default_na=False))
-            campaign.ingest(lab.write(filled.iloc[:10] if state.name == "exported" else filled))
-
-
-def killed(folder, proposer, on_commit):
-    child = os.fork()
-    if child == 0:
-        drive(folder, proposer, on_commit)
-        os._exit(0)
-    return os.waitpid(child, 0)[1] == signal.SIGKILL
-
-
-folder, mode = Path(sys.argv[2]), sys.argv[3]
-if mode == "hang":
-    drive(folder, hang, None)
-drive(folder / "through", lab_file.proposer, None)
-assert killed(folder / "killed", lab_file.proposer, die)
-assert killed(folder / "killed", die, None)
-deaths = 0
-while killed(folder / "killed", lab_file.proposer, die):
-    deaths += 1
-print(deaths)
-"""
-
-
-def start(folder, mode):
-    folder.mkdir(exist_ok=True)
-    conftest = Path(__file__).with_name("conftest.py")
-    return subprocess.Popen([sys.executable, "-c", CHILD, str(conftest), str(folder), mode], stdout=subprocess.PIPE)
-
-
-def test_killed_inside_and_after_every_event_it_goes_on_and_proposes_the_same(lab):
-    child = start(lab.folder, "boundaries")
-    said, _ = child.communicate(timeout=300)
-    assert (child.returncode, said) == (0, b"8\n")
-    whole, killed = (lab.open(f"{name}/campaign") for name in ("through", "killed"))
-    kinds = [event.kind for event in killed.store.events()]
-    assert kinds == ["created", *["proposed", "exported", "ingested", "ingested"] * 2]
-    assert kinds == [event.kind for event in whole.store.events()]
-    objects = [[event.payload["objects"] for event in one.store.events()] for one in (whole, killed)]
-    assert objects[0] == objects[1]
-    assert killed.verify()["ok"]
-    assert killed.replay()["ok"]
-
-
-def test_killed_while_it_computes_nothing_happened_and_no_lock_is_left(lab, monkeypatch):
-    monkeypatch.setattr(store_file, "WAIT", 0.05)
-    with start(lab.folder, "hang") as child:
-        deadline = time.monotonic() + 120
-        while not (lab.folder / "inside").exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        campaign = lab.open()
-        assert campaign.status()["state"] == "created"  # reading is not kept out
-        with pytest.raises(CampaignError, match="Another process is working"):
-            campaign.propose()
-        child.kill()
-    assert len(campaign.propose()) == 20
-    assert campaign.verify()["ok"]

@@ -13,6 +13,14 @@ LEAST = 3
 """Wells, pairs or predictions of a kind below which they say nothing."""
 BETTER = 15.0
 """How much better another map must fit: chance alone gets there for one map in a thousand (chi-square, 4 degrees)."""
+TO_SD = 1.4826
+"""Median absolute deviation -> standard deviation of a normal distribution."""
+LEAST_COLUMNS = 6
+"""Columns in which two rows must both be known to be compared."""
+LEAST_Z = 1.0
+"""How much better than chance two exchanged rows must fit."""
+LEAST_SPREAD = 0.5
+"""Standard deviation of the fits of pairs of rows below which it is not believed."""
 ROW_LEVEL = 0.01
 """Chance that any two rows of a plate look exchanged."""
 
@@ -96,17 +104,22 @@ def exchanged_rows(own: pd.DataFrame) -> Misfit | None:
     value[place] = own["value"].to_numpy(np.float64)
     expected[place] = _expected(own)
     known = np.isfinite(value) & np.isfinite(expected)
-    if known.sum() < LEAST * columns:
-        return None
     first, second = np.triu_indices(rows, 1)
+    enough = (known[first] & known[second]).sum(axis=1) >= LEAST_COLUMNS
+    first, second = first[enough], second[enough]
+    if len(first) < LEAST:
+        return None
     step_v = np.where(known[first] & known[second], value[first] - value[second], 0.0)
     step_e = np.where(known[first] & known[second], expected[first] - expected[second], 0.0)
     terms = step_v * step_e
     spread = np.sqrt((terms**2).sum(axis=1))
     z = np.divide(-terms.sum(axis=1), spread, out=np.zeros(len(first)), where=spread > 0)
+    middle = float(np.median(z))
+    wide = max(TO_SD * float(np.median(np.abs(z - middle))), LEAST_SPREAD)
     worst = int(z.argmax())
-    limit = float(norm.isf(ROW_LEVEL / len(first)))
-    return Misfit(float(z[worst]), limit, f"{first[worst]},{second[worst]}")
+    # a pair that does not fit the other way better by itself is in order, however odd it is beside the others
+    value = (float(z[worst]) - middle) / wide if z[worst] > LEAST_Z else 0.0
+    return Misfit(value, float(norm.isf(ROW_LEVEL / len(first))), f"{first[worst]},{second[worst]}")
 
 
 def _expected(own: pd.DataFrame) -> NDArray[np.float64]:

@@ -28,6 +28,8 @@ ENOUGH = 3
 """Wells of a kind below which a check is not made."""
 ENOUGH_SAMPLES = 16
 """Sample wells below which position effects are not looked for."""
+PREDICTED = 0.8
+"""Share of the samples that must have been predicted for the errors to be tested in place of the values."""
 TO_SD = 1.4826
 """Median absolute deviation -> standard deviation of a normal distribution."""
 
@@ -226,14 +228,20 @@ def _positions(part: pd.DataFrame, rules: QcRules, seed: int) -> list[dict[str, 
     """Permutation tests on ranks: what stands where is random, so a pattern comes from the plate.
 
     The statistic is Kruskal and Wallis's, which grows with the F of an analysis of variance on ranks;
-    ranks keep a few strong hits from looking like a pattern.
+    ranks keep a few strong hits from looking like a pattern. Where nearly all was predicted before it was
+    measured, the errors of the predictions are ranked: they differ less than the values, and show a smaller effect.
     """
     names = {"row effect": "line", "column effect": "column", "edge effect": "edge"}
     samples = part[(part["role"] == "sample") & part["value"].notna() & (part["line"] > 0)]
     if len(samples) < ENOUGH_SAMPLES:
         why = f"{len(samples)} samples have values, {ENOUGH_SAMPLES} are needed"
         return [_unjudged(check, rules.position, why) for check in names]
-    ranks = rankdata(samples["value"])
+    known = samples["expected"].notna()
+    if known.mean() >= PREDICTED and known.sum() >= ENOUGH_SAMPLES:
+        samples = samples[known]
+        ranks = rankdata(samples["value"] - samples["expected"])
+    else:
+        ranks = rankdata(samples["value"])
     plate = str(part["plate"].iloc[0])
     draws = stream(seed, "qc", plate).permuted(np.tile(ranks, (rules.permutations, 1)), axis=1)
     lines = []
