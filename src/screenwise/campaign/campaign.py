@@ -188,7 +188,7 @@ class Campaign:
                     writer.append("stopped", {"reason": reason, "round": state.round, "halt": halt})
                 state = fold([*writer.events, *writer.added], self.store.get)
         if halt is not None:
-            message = f"The campaign stops by its rule {state.stopped}. Campaign.resume goes on without that rule."
+            message = f"The campaign stops by its rule {state.stopped}. `campaign resume` goes on without that rule."
             raise CampaignError(message)
         return _of_round(state.proposals, state.round)
 
@@ -376,7 +376,7 @@ def _of_round(table: pd.DataFrame, number: int) -> pd.DataFrame:
 
 def _refuse_to_propose(state: State, *, ahead: bool) -> None:
     if state.stopped is not None:
-        message = f"The campaign is stopped ({state.stopped}); nothing more is proposed. Campaign.resume goes on."
+        message = f"The campaign is stopped ({state.stopped}); nothing more is proposed. `campaign resume` goes on."
         raise CampaignError(message)
     if state.name == "exported" and not ahead:
         message = (

@@ -62,7 +62,7 @@ def explained(state: State, pool: pd.DataFrame, number: int) -> tuple[pd.DataFra
     back = ["plate", "well", "standing", "condition_id"]
     wells_table = pd.concat([table[front[:1]], own, table[front[1:]], groups, table[back]], axis=1)
     prices = pd.DataFrame(facts.get("prices") or [], columns=PRICES)
-    wells_table.attrs["evidence"] = evidence
+    wells_table.attrs |= {"evidence": evidence, "groups": rule_columns(state, pool)}
     return wells_table, prices
 
 

@@ -118,8 +118,8 @@ def exchanged_rows(own: pd.DataFrame) -> Misfit | None:
     wide = max(TO_SD * float(np.median(np.abs(z - middle))), LEAST_SPREAD)
     worst = int(z.argmax())
     # a pair that does not fit the other way better by itself is in order, however odd it is beside the others
-    value = (float(z[worst]) - middle) / wide if z[worst] > LEAST_Z else 0.0
-    return Misfit(value, float(norm.isf(ROW_LEVEL / len(first))), f"{first[worst]},{second[worst]}")
+    found = (float(z[worst]) - middle) / wide if z[worst] > LEAST_Z else 0.0
+    return Misfit(found, float(norm.isf(ROW_LEVEL / len(first))), f"{first[worst]},{second[worst]}")
 
 
 def _expected(own: pd.DataFrame) -> NDArray[np.float64]:

@@ -154,7 +154,9 @@ def explain(folder: Path, number: int | None = None, out: Path | None = None) ->
         write_table(prices, beside)
         files = {"wells": str(out), "price of the rules": str(beside)}
     unused = [name for name in ("hit", "cost") if not wells[name].fillna(0).any()]
-    shown = wells.drop(columns=["condition_id", "in_domain", "standing", *unused]).head(EXPLAINED)
+    first = wells.columns[1:2].tolist()  # of the user's own columns the first one, mostly a name
+    names = ["place", *first, "score", "mean", "std", "hit", "in_domain", *wells.attrs["groups"], "cost", "reason"]
+    shown = wells[[name for name in dict.fromkeys(names) if name not in unused]].head(EXPLAINED)
     notes = [rule_price(line) for line in prices.to_dict("records")]
     if len(wells) > EXPLAINED:
         notes.append(f"The first {EXPLAINED} of {len(wells)} wells; --out FILE.csv writes all, --json too.")
