@@ -1,7 +1,7 @@
 """A round chosen with any model: one fitted here to the utilities, or one that was fitted before."""
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, hstack, issparse
 from scipy.special import ndtr
 
+from screenwise.campaign.capabilities import LIKELY, Question, Turned, able_model, choose_by_name
 from screenwise.campaign.objective import Objective, Scale, learn_scale
 from screenwise.campaign.outlook import look_out
-from screenwise.campaign.process import HIT_QUANTILE, REASONS, batch_ucb
+from screenwise.campaign.process import HIT_QUANTILE, LEAST_MEASURED, REASONS, batch_ucb
 from screenwise.campaign.proposal import (
     Outlook,
     Plan,
@@ -20,22 +21,23 @@ from screenwise.campaign.proposal import (
     Proposal,
     Request,
     at_random,
+    known_cells,
     make_plan,
     plan_plates,
     reasons_with_forced,
     signal,
 )
-from screenwise.design.acquisition import ACQUISITIONS, OVER_INCUMBENT, pick_thompson, pick_top, ucb
+from screenwise.design.acquisition import ACQUISITIONS, OVER_INCUMBENT, pick_top, ucb
+from screenwise.design.choose import BATCHES
 from screenwise.errors import ModelError
 from screenwise.evaluate.metrics import rank_correlation
 from screenwise.models import make_model
 from screenwise.prediction import Prediction
-from screenwise.protocols import HasPosterior, LeavesOneOut, Model, Posterior
+from screenwise.protocols import HasPosterior, LeavesOneOut, Model
 from screenwise.rng import derive_seed, stream
 from screenwise.screen import Screen, Targets
+from screenwise.simulate.replay import Turn
 
-LIKELY = 10_000
-"""Candidates of the highest bounds whose joint posterior is asked for."""
 DEFAULT = Policy()
 LEAST_RANKED = 3
 """Held-out predictions below which their rank correlation says nothing."""
@@ -43,34 +45,117 @@ DIMENSIONS = 64
 """Numbers that stand for conditions a forest could not read."""
 
 
-def choose_with_model(policy: Policy, known: Screen, plan: Plan) -> Proposal:
-    """Fit a model to the utilities of what is known, and choose by what it predicts."""
-    objective = plan.request.objective
-    utility = objective.utility(known.targets.dense()[:, 0])
+def choose_with_model(policy: Policy, known: Screen, plan: Plan, model: Model | None = None) -> Proposal:
+    """Fit a model to the utilities of what is known, and choose by what it predicts.
+
+    Parameters
+    ----------
+    policy
+        How; its model is made where none is given.
+    known
+        Measured conditions of the one task.
+    plan
+        Wells, rules, pool.
+    model
+        Not fitted; None = the policy's.
+    """
+    objective, value = plan.request.objective, known.targets.dense()[:, 0]
+    utility = objective.utility(value)
     scaled, scale = learn_scale(utility)
-    target = scaled if policy.scaled else utility
+    classes = _reads_classes(policy.acquisition, known.tasks["kind"].iloc[0], value)
+    turned = policy.scaled and not classes
+    target = scaled if turned else utility
     conditions, pool = known.conditions, plan.pool
-    if policy.model == "forest" and not reads_numbers(pool):
+    if model is None and policy.model == "forest" and not reads_numbers(pool):
         both = add_numbers(pd.concat([pool, conditions.reindex(columns=pool.columns)], ignore_index=True))
         pool, conditions = both.iloc[: len(pool)], both.iloc[len(pool) :].reset_index(drop=True)
-    tasks = known.tasks.assign(kind="regression")
-    model = make_model(policy.model)
+    named, model = model is None, model or make_model(policy.model)
+    tasks = known.tasks.assign(kind="classification" if classes else "regression")
+    learnt = np.asarray(value if classes else target, np.float64)
     model.fit(
-        Screen(conditions, tasks, Targets(target[:, None], None, known.targets.weight)),
+        Screen(conditions, tasks, Targets(learnt[:, None], None, known.targets.weight)),
         seed=derive_seed(plan.request.seed, "model"),
     )
-    asked = np.flatnonzero(plan.rules.open | np.isin(np.arange(len(pool)), plan.rules.first))
-    prediction = _spread_out(model.predict(pool.iloc[asked].reset_index(drop=True)), asked, len(pool))
+    asked = np.flatnonzero(plan.rules.open | np.isin(np.arange(len(pool)), [*plan.rules.first, *plan.pending]))
+    raw = model.predict(pool.iloc[asked].reset_index(drop=True))
+    prediction = _spread_out(_utility_of(raw, objective) if classes else raw, asked, len(pool))
     best = float(target.max() if policy.acquisition in OVER_INCUMBENT else np.quantile(target, HIT_QUANTILE))
     kappa = policy.kappa_at(plan.request.progress_share)
-    rows, score = _pick(policy.acquisition, prediction, (best, kappa), plan)
+    sign = _sign(objective) if classes else 1.0
+    question = Question(able_model(model), 0, pool, prediction, best, kappa, sign, conditions, classes)
+    rows, score = _pick(policy.acquisition, question, plan)
     mean, std = _moments(prediction, rows)
-    if policy.scaled:
+    if turned:
         mean, std = scale.back(mean, std)
-    evidence: dict[str, Any] = {"policy": f"{policy.model}, {policy.acquisition}", "rows": len(known)}
-    evidence |= signal(_rank_correlation(model, target), len(known))
+    name = policy.model if named else type(model).__name__
+    evidence: dict[str, Any] = {"policy": f"{name}, {policy.acquisition}", "rows": len(known)}
+    evidence |= signal(_rank_correlation(model, learnt), len(known))
     found = _answer(policy.acquisition, (rows, score, objective.value(mean), std), (prediction, evidence), plan)
-    return replace(found, outlook=_outlook(prediction, score, (target, scale if policy.scaled else None), plan))
+    return replace(found, outlook=_outlook(prediction, score, (target, scale if turned else None), plan))
+
+
+def _reads_classes(acquisition: str, kind: str, value: NDArray[Any]) -> bool:
+    """Say whether the acquisition asks for probabilities and the values are classes."""
+    asks = acquisition == "badge" or {"probability", "class_draws"} & set(BATCHES[acquisition].needs)
+    return bool(asks) and (kind == "classification" or bool(np.isin(value, (0.0, 1.0)).all()))
+
+
+def _sign(objective: Objective) -> float | None:
+    return {"maximize": 1.0, "minimize": -1.0}.get(objective.direction)
+
+
+def propose_with(
+    make: Callable[[], Model], policy: Policy, measured: Screen, pool: pd.DataFrame, request: Request
+) -> Proposal:
+    """Choose the next round with a model of your own, fitted to what was measured.
+
+    ``partial(propose_with, make)`` is a proposer of a `screenwise.campaign.campaign.Campaign`.
+
+    Parameters
+    ----------
+    make
+        Returns the model, not fitted; its random numbers come from the seed of the round.
+    policy
+        Its acquisition, kappa and scale count, its model does not.
+    measured
+        What is known.
+    pool
+        (n,) conditions with `condition_id`.
+    request
+        Objective, wells, seed, rules.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import BayesianRidge
+    >>> from screenwise.models.adapter import Adapter
+    >>> from screenwise.screen import make_screen
+    >>> genes = pd.DataFrame({"gene": list("ABCDEFGH"), "feature:x": np.arange(8.0)})
+    >>> screen = make_screen(genes, np.arange(8.0)[:, None], ["growth"])
+    >>> request = Request(Objective("maximize", "growth"), wells=1)
+    >>> policy = Policy(acquisition="k_center")
+    >>> first = screen.take(np.arange(5))
+    >>> propose_with(lambda: Adapter(BayesianRidge()), policy, first, screen.conditions, request).rows
+    array([7])
+    """
+    known = known_cells(measured, request.objective)
+    plan = make_plan(pool, known.conditions["condition_id"], request)
+    if len(known) < LEAST_MEASURED:
+        return at_random(plan, len(known), f"at random: fewer than {LEAST_MEASURED} conditions are measured")
+    return choose_with_model(policy, known, plan, make())
+
+
+@dataclass(frozen=True)
+class SimulatedModel:
+    """A model of your own as a proposer of `screenwise.simulate.replay.run_replay`; see `propose_with`."""
+
+    make: Callable[[], Model]
+    policy: Policy
+    objective: Objective
+
+    def __call__(self, measured: Screen, pool: pd.DataFrame, turn: Turn) -> NDArray[np.int64]:
+        """Choose a round of a replay."""
+        request = Request(self.objective, turn.wells, turn.progress_share, turn.seed)
+        return propose_with(self.make, self.policy, measured, pool, request).rows
 
 
 def _outlook(
@@ -96,7 +181,7 @@ def propose_from(
     request: Request,
     *,
     policy: Policy = DEFAULT,
-    measured: Iterable[str] = (),
+    measured: Iterable[str] | Screen = (),
 ) -> Proposal:
     """Choose a round with a model that was fitted before, on the task's own values.
 
@@ -114,9 +199,12 @@ def propose_from(
         Its acquisition and kappa count; for ei, pi and probability_of_hit the best prediction of the pool,
         or the edge of its best 5 %, stand in for what was measured.
     measured
-        condition_ids not to be chosen again.
+        condition_ids not to be chosen again; or the measured screen, which also tells diverse batches where
+        it lies, and whether the task's values are classes. Of ids, conditions that stand in the pool are known.
     """
-    plan = make_plan(pool, measured, request)
+    given = measured if isinstance(measured, Screen) else None
+    ids = list(measured) if given is None else given.conditions["condition_id"].tolist()  # type: ignore[arg-type]
+    plan = make_plan(pool, ids, request)
     if policy.acquisition == "random":
         return at_random(plan, 0, "at random")
     asked = np.flatnonzero(plan.rules.open | np.isin(np.arange(len(pool)), [*plan.rules.first, *plan.pending]))
@@ -128,14 +216,12 @@ def propose_from(
         raise ModelError(message)
     kappa = policy.kappa_at(request.progress_share)
     best = float(known.max() if policy.acquisition in OVER_INCUMBENT else np.quantile(known, HIT_QUANTILE))
-    turned = -1.0 if request.objective.direction == "minimize" else 1.0
-    # the model that `auto` chose knows what it can do; `auto` itself only passes questions on
-    able = getattr(model, "model_", model)
-    if policy.acquisition == "ucb" and isinstance(able, HasPosterior) and request.objective.direction != "absolute":
-        score = ucb(prediction, kappa=kappa)
-        rows = _batch(able, task, score, (turned, kappa), plan_plates(plan, score))
-    else:
-        rows, score = _pick(policy.acquisition, prediction, (best, kappa), plan)
+    inside = pool[pool["condition_id"].astype(str).isin([str(one) for one in ids])]
+    conditions = inside if given is None else given.conditions
+    classes = given is not None and given.tasks["kind"].iloc[task] == "classification"
+    sign = _sign(request.objective)
+    question = Question(able_model(model), task, pool, prediction, best, kappa, sign, conditions, classes)
+    rows, score = _pick(policy.acquisition, question, plan)
     mean, std = _moments(prediction, rows)
     evidence = {"policy": policy.acquisition, "kappa": kappa, "signal": None, "note": ""}
     told = (rows, score, request.objective.value(mean), std)
@@ -149,17 +235,7 @@ def _batch(
     rows = np.unique(np.concatenate([likely, plan.pending, np.asarray(plan.rules.first, np.int64)]))
     posterior = model.posterior(plan.pool.iloc[rows].reset_index(drop=True), task)
     sign, kappa = sign_and_kappa
-    return batch_ucb(_Turned(posterior, sign), rows, kappa, plan)
-
-
-class _Turned:
-    """A posterior of the utility: the task's own, or its negative."""
-
-    def __init__(self, posterior: Posterior, sign: float) -> None:
-        self.mean = sign * np.asarray(posterior.mean, np.float64)
-        self.variance = np.asarray(posterior.variance, np.float64)
-        self.noise = posterior.noise
-        self.covariance = posterior.covariance
+    return batch_ucb(Turned(posterior, sign), rows, kappa, plan)
 
 
 def _one_task(prediction: Prediction, task: int) -> Prediction:
@@ -206,23 +282,20 @@ def _spread_out(prediction: Prediction, asked: NDArray[np.int64], size: int) -> 
     return Prediction(mean, std, draws, inside)
 
 
-def _pick(
-    acquisition: str, prediction: Prediction, best_and_kappa: tuple[float, float], plan: Plan
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    best, kappa = best_and_kappa
-    first = plan.rules.first
-    rng = stream(plan.request.seed, "acquisition")
-    if acquisition == "thompson" and prediction.draws is not None:
-        allowed = plan.rules.with_plates(prediction.mean[:, 0].astype(np.float64)).mask_or_rule()
-        drawn = prediction.draws[rng.permutation(len(prediction.draws)), :, 0]
-        rows = pick_thompson(drawn, plan.request.wells, plan.keys, allowed=allowed, first=first)
-        return rows, prediction.mean[:, 0].astype(np.float64)
+def _pick(acquisition: str, question: Question, plan: Plan) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the picks and the (n,) scores of all candidates."""
+    prediction, model = question.prediction, question.model
     if acquisition == "ucb":
-        score = ucb(prediction, kappa=kappa)
+        score = ucb(prediction, kappa=question.kappa)
+        if isinstance(model, HasPosterior) and question.sign is not None:
+            return _batch(model, question.task, score, (question.sign, question.kappa), plan_plates(plan, score)), score
+    elif acquisition not in ACQUISITIONS or (acquisition == "thompson" and prediction.draws is not None):
+        return choose_by_name(acquisition, question, plan)
     else:
-        score = ACQUISITIONS[acquisition](prediction, best=best, rng=rng)
+        rng = stream(plan.request.seed, "acquisition")
+        score = ACQUISITIONS[acquisition](prediction, best=question.best, rng=rng)
     allowed = plan.rules.with_plates(score).mask_or_rule()
-    return pick_top(score, plan.request.wells, plan.keys, allowed=allowed, first=first), score
+    return pick_top(score, plan.request.wells, plan.keys, allowed=allowed, first=plan.rules.first), score
 
 
 def _moments(prediction: Prediction, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -247,7 +320,8 @@ def _answer(
     rows, score, mean, std = chosen
     prediction, evidence = told
     inside = np.zeros(len(rows), bool) if prediction.in_domain is None else prediction.in_domain[rows]
-    reason = REASONS.get(acquisition, "among the best predicted" if acquisition == "greedy" else "highest bound")
+    other = "highest bound" if acquisition in ACQUISITIONS else f"chosen by {acquisition}"
+    reason = REASONS.get(acquisition, "among the best predicted" if acquisition == "greedy" else other)
     return Proposal(
         rows, score[rows], mean, std, inside, reasons_with_forced(rows, plan, [reason] * len(rows)), evidence
     )

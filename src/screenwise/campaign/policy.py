@@ -12,12 +12,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from screenwise.campaign.fitted import add_numbers, choose_with_model, propose_from, reads_numbers
+from screenwise.campaign.fitted import add_numbers, choose_with_model, propose_from, propose_with, reads_numbers
 from screenwise.campaign.objective import Objective
 from screenwise.campaign.pool_model import PoolKernels, prepare_pool
 from screenwise.campaign.process import LEAST_MEASURED, choose_with_process
 from screenwise.campaign.proposal import Policy, Proposal, Request, at_random, known_cells, make_plan
 from screenwise.design.acquisition import ACQUISITIONS
+from screenwise.design.choose import BATCHES
 from screenwise.errors import ConfigError
 from screenwise.screen import Screen
 from screenwise.simulate.replay import Turn
@@ -33,6 +34,7 @@ __all__ = [
     "propose",
     "propose_from",
     "propose_round",
+    "propose_with",
 ]
 
 POLICIES: dict[str, Policy] = {
@@ -66,8 +68,8 @@ def policy_for(model: str = "auto", acquisition: str = "auto") -> Policy:
     name = "gp" if model == "auto" else model
     if acquisition == "auto":
         return POLICIES["auto"] if name == "gp" else Policy(model=name, acquisition="greedy", scaled=False)
-    if acquisition not in ACQUISITIONS:
-        message = f"There is no acquisition {acquisition!r}; they are auto, {', '.join(ACQUISITIONS)}."
+    if acquisition not in BATCHES:
+        message = f"There is no acquisition {acquisition!r}; they are auto, {', '.join(BATCHES)}."
         raise ConfigError(message)
     return Policy(model=name, acquisition=acquisition, scaled=name == "gp")
 
@@ -118,7 +120,8 @@ def propose_round(
         few = policy.acquisition != "random"
         reason = f"at random: fewer than {LEAST_MEASURED} conditions are measured" if few else "at random"
         return at_random(plan, len(known), reason)
-    if policy.model == "gp":
+    # what the process of the pool does not know by itself, a fitted Gaussian process does
+    if policy.model == "gp" and policy.acquisition in ACQUISITIONS:
         return choose_with_process(policy, known, plan, kernels, outlook=outlook)
     return choose_with_model(policy, known, plan)
 

@@ -9,7 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from screenwise.campaign.objective import Objective
-from screenwise.design.acquisition import ACQUISITIONS, pick_top, tie_keys
+from screenwise.design.acquisition import pick_top, tie_keys
+from screenwise.design.choose import BATCHES
 from screenwise.design.constraints import Constraints
 from screenwise.design.picking import uniform
 from screenwise.design.rules import NOTHING_USED, Bench, Rules, apply_constraints
@@ -37,7 +38,7 @@ class Policy:
     model: str = "gp"
     """Model that learns from the measured conditions (`screenwise.models.MODELS`); empty = none."""
     acquisition: str = "ucb"
-    """How candidates are scored (`screenwise.design.acquisition.ACQUISITIONS`)."""
+    """How candidates are chosen (`screenwise.design.choose.BATCHES`)."""
     kappa: float = 1.0
     """Weight of the spread in ucb, in standard deviations."""
     decay: bool = True
@@ -53,8 +54,8 @@ class Policy:
         if self.model not in ("", *MODELS):
             message = f"There is no model {self.model!r}; the models are {', '.join(MODELS)}."
             raise ConfigError(message)
-        if self.acquisition not in ACQUISITIONS:
-            message = f"There is no acquisition {self.acquisition!r}; they are auto, {', '.join(ACQUISITIONS)}."
+        if self.acquisition not in BATCHES:
+            message = f"There is no acquisition {self.acquisition!r}; they are auto, {', '.join(BATCHES)}."
             raise ConfigError(message)
         if not self.model and self.acquisition != "random":
             message = f"The acquisition {self.acquisition} needs a model; name one, or choose random."

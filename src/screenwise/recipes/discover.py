@@ -2,15 +2,17 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from screenwise.campaign.policy import Objective, Request, policy_for, propose_from
 from screenwise.campaign.round import RESERVED, plate_columns
 from screenwise.design.plate import PlateRules, layout, write_plate
 from screenwise.errors import ConfigError, DataError
-from screenwise.recipes.learn import conditions_for, open_run, own_columns, run_tasks
+from screenwise.recipes.learn import conditions_for, open_run, own_columns, run_tasks, task_table
 from screenwise.recipes.outcome import Outcome, Progress, silent
 from screenwise.recipes.settings import Ask, Reading
+from screenwise.screen import Screen, Targets
 
 SHOWN = 8
 """Chosen candidates that the terminal shows."""
@@ -39,7 +41,7 @@ def propose(
         open_pool,
         Request(objective, ask.wells, seed=ask.seed),
         policy=policy_for("auto", ask.acquisition),
-        measured=known,
+        measured=_measured(open_pool, known, task_table(run)),
     )
     said = {
         "score": proposal.score,
@@ -62,6 +64,12 @@ def propose(
     rows = [{str(name): value for name, value in row.items()} for row in chosen.head(SHOWN).to_dict("records")]
     fewer = f"Only {len(chosen)} of {ask.wells} wells are filled: the pool has no more open candidates."
     return Outcome(facts, rows, [fewer] if len(chosen) < ask.wells else [], {"plate map": str(out)})
+
+
+def _measured(pool: pd.DataFrame, known: pd.Series, tasks: pd.DataFrame) -> Screen:
+    """Return which conditions of the pool were measured, and of what kind the tasks are; the values are the model's."""
+    rows = pool[pool["condition_id"].isin(known)].reset_index(drop=True)
+    return Screen(rows, tasks, Targets(np.full((len(rows), len(tasks)), np.nan)))
 
 
 def _some_left(measured: pd.Series, notes: pd.Series, names: tuple[str, Path]) -> None:
