@@ -62,7 +62,7 @@ class Pool:
 
     @property
     def objective(self) -> str:
-        """As `screenwise simulate` takes it, such as `absolute:tau`."""
+        """The objective in the form that `screenwise simulate` takes."""
         return f"{self.direction}:{self.task}"
 
     @property
