@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 from screenwise.campaign.objective import Scale, learn_scale
 from screenwise.campaign.outlook import look_out
@@ -109,7 +110,10 @@ def choose_with_process(
         # where means choose alone, spreads given some of the rows serve the outlook: they are at least the true ones
         given = max(1, isqrt(MOST_PRODUCTS // len(asked))) if by_bound else None
         view.mean[asked], view.variance[asked] = model.moments(place[asked], given=given)
-    plan = plan_plates(plan, view.mean + kappa * view.std if kappa else view.mean)
+    bound = view.mean + kappa * view.std if kappa else view.mean
+    if plan.rules.plates is not None:
+        wide = np.sqrt(np.nan_to_num(view.variance) + model.noise)
+        plan = plan_plates(plan, bound, ndtr((bound - _edge(view, plan)) / wide))
     chosen = pick_with(policy.acquisition, view, kappa, plan)
     return _answer(policy, view, chosen, (kappa, note, outlook), plan)
 
@@ -246,12 +250,17 @@ def _answer(
     )
 
 
+def _edge(view: View, plan: Plan) -> float:
+    """Return from where on a target counts as a hit."""
+    threshold = plan.request.threshold
+    if threshold is None:
+        return float(np.quantile(view.target, HIT_QUANTILE))
+    return view.scale.forward(float(plan.request.objective.utility(np.array([threshold]))[0]))
+
+
 def _outlook(view: View, score: NDArray[np.float64], plan: Plan) -> Outlook:
     """Return what the process expects of all open candidates."""
-    request, best = plan.request, float(view.target.max())
-    edge = float(np.quantile(view.target, HIT_QUANTILE))
-    if request.threshold is not None:
-        edge = view.scale.forward(float(request.objective.utility(np.array([request.threshold]))[0]))
+    edge, best = _edge(view, plan), float(view.target.max())
     units = (*view.scale.back(view.mean, view.std), float(view.scale.utility[-1]))
     return look_out(score, (view.mean, view.std, view.model.noise), (edge, best), units, np.isfinite(view.mean))
 

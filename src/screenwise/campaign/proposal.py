@@ -203,9 +203,9 @@ def at_random(plan: Plan, measured: int, reason: str) -> Proposal:
     )
 
 
-def plan_plates(plan: Plan, score: NDArray[np.float64]) -> Plan:
+def plan_plates(plan: Plan, score: NDArray[np.float64], hit: NDArray[np.float64] | None = None) -> Plan:
     """Return the plan once it is decided which values the round's plates have; see `Rules.with_plates`."""
-    return plan if plan.rules.plates is None else replace(plan, rules=plan.rules.with_plates(score))
+    return plan if plan.rules.plates is None else replace(plan, rules=plan.rules.with_plates(score, hit))
 
 
 def reasons_with_forced(rows: NDArray[np.int64], plan: Plan, reasons: list[str]) -> NDArray[Any]:

@@ -101,7 +101,7 @@ def _without(rules: Any, name: str) -> dict[str, Any]:
 
 
 def _picked(scored: Scored, size: int, rules: Rules) -> list[int]:
-    rules = rules.with_plates(scored.score)
+    rules = rules.with_plates(scored.score, scored.hit)
     picks = pick_top(scored.score, size, scored.keys, allowed=rules.mask_or_rule(), first=rules.first)
     return [int(one) for one in picks]
 

@@ -165,18 +165,21 @@ class Rules:
         """Return the plain mask when nothing depends on the picks: it is quicker."""
         return self.open if self.free else self.allowed
 
-    def with_plates(self, score: NDArray[np.float64]) -> "Rules":
+    def with_plates(self, score: NDArray[np.float64], hit: NDArray[np.float64] | None = None) -> "Rules":
         """Return the rules once it is decided which values the round's plates have.
 
         Taken one by one, the first picks would open a plate each for the values that they happen to have.
         So the plates are chosen as wholes: each value's candidates fill plates from the highest score
-        down, a plate is worth ``sum 1 / (1 + exp((edge - score) / sd))`` over its candidates, edge the lowest score
-        of a round without the rule, and the plates worth most are taken.
+        down, a plate is worth the hits it promises, and the plates worth most are taken. Where no probabilities
+        of hits are known, ``1 / (1 + exp((edge - score) / sd))`` stands for them, edge the lowest score of a round
+        without the rule.
 
         Parameters
         ----------
         score
             (n,) higher = sooner; NaN = never picked.
+        hit
+            (n,) probabilities of being a hit; NaN counts as 0.
 
         Examples
         --------
@@ -194,9 +197,9 @@ class Rules:
         if len(known):
             values = score[known]
             edge = np.sort(values)[-min(rule.capacity * rule.plates, len(values))]
-            worth = expit((values - edge) / (values.std() or 1.0))
-            order = np.lexsort((-worth, codes[known]))
-            code, worth = codes[known][order], worth[order]
+            chance = expit((values - edge) / (values.std() or 1.0)) if hit is None else np.nan_to_num(hit[known])
+            order = np.lexsort((-values, codes[known]))
+            code, worth = codes[known][order], chance[order]
             start = np.searchsorted(code, code)
             block = (np.arange(len(code)) - start) // rule.capacity
             table = pd.DataFrame({"code": code, "block": block, "worth": worth})
