@@ -5,6 +5,7 @@ from rdkit import Chem
 from rdkit.Chem import Crippen, rdMolDescriptors
 
 from screenwise.errors import ColumnError, ConfigError
+from screenwise.represent import descriptors, fingerprint_store
 from screenwise.represent.default import descriptor_kernels
 from screenwise.represent.descriptors import MoleculeDescriptors, Ranked
 
@@ -24,6 +25,19 @@ def test_rows_do_not_depend_on_their_neighbours():
     whole = MoleculeDescriptors().transform(TABLE)
     turned = MoleculeDescriptors().transform(TABLE.iloc[::-1])
     np.testing.assert_array_equal(whole, turned[::-1])
+
+
+def test_processes_change_nothing(monkeypatch):
+    texts = ["C" * (1 + place // 4) + tail for place, tail in enumerate(["O", "N", "Cl", "F"] * 10)] + ["C1CC", "CCO"]
+    table, told = pd.DataFrame({"smiles": texts}), []
+    monkeypatch.setattr(descriptors, "_STORE", {})
+    alone = MoleculeDescriptors().transform(table)
+    monkeypatch.setattr(descriptors, "_STORE", {})
+    monkeypatch.setattr(descriptors, "PARALLEL_FROM", 10)
+    monkeypatch.setattr(descriptors, "CHUNK", 7)
+    with fingerprint_store.computing(jobs=2, progress=lambda *what: told.append(what)):
+        np.testing.assert_array_equal(MoleculeDescriptors().transform(table), alone)
+    assert told[-1] == ("Computing descriptors", 41, 41)
 
 
 def test_an_unreadable_structure_is_a_row_of_nan_and_in_the_middle_of_the_ranks():

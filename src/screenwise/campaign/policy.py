@@ -17,6 +17,7 @@ from screenwise.campaign.objective import Objective
 from screenwise.campaign.pool_model import PoolKernels, prepare_pool
 from screenwise.campaign.process import LEAST_MEASURED, choose_with_process
 from screenwise.campaign.proposal import Policy, Proposal, Request, at_random, known_cells, make_plan
+from screenwise.campaign.studied import MostStudied, choose_most_studied
 from screenwise.design.acquisition import ACQUISITIONS
 from screenwise.design.choose import BATCHES
 from screenwise.errors import ConfigError
@@ -46,8 +47,10 @@ POLICIES: dict[str, Policy] = {
     "ei": Policy(acquisition="ei"),
     "thompson": Policy(acquisition="thompson"),
     "probability_of_hit": Policy(acquisition="probability_of_hit"),
+    "studied": MostStudied(),
 }
-"""Name -> policy; `greedy`, a random forest that takes what it predicts best, is the baseline to beat."""
+"""Name -> policy; `greedy`, a random forest that takes what it predicts best, is the baseline to beat, and of
+genes with known sets `studied`, which measures nothing."""
 
 
 def policy_for(model: str = "auto", acquisition: str = "auto") -> Policy:
@@ -116,6 +119,8 @@ def propose_round(
     """
     known = known_cells(measured, request.objective)
     plan = make_plan(pool, known.conditions["condition_id"], request)
+    if isinstance(policy, MostStudied):
+        return choose_most_studied(plan, len(known))
     if policy.acquisition == "random" or len(known) < LEAST_MEASURED:
         few = policy.acquisition != "random"
         reason = f"at random: fewer than {LEAST_MEASURED} conditions are measured" if few else "at random"

@@ -152,6 +152,18 @@ def computing(*, jobs: int = 1, progress: Callable[[str, int, int], None] | None
         _HOW.reset(before)
 
 
+def how_computed() -> tuple[int, Callable[[str, int, int], None] | None]:
+    """Return the processes and the progress that `computing` says, for whatever else is computed of structures.
+
+    Examples
+    --------
+    >>> with computing(jobs=2):
+    ...     how_computed()
+    (2, None)
+    """
+    return _HOW.get()
+
+
 _HOW: ContextVar[tuple[int, Callable[[str, int, int], None] | None]] = ContextVar("_HOW", default=(1, None))
 """What `computing` says."""
 
