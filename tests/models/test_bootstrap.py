@@ -55,6 +55,17 @@ def test_members_are_draws_the_same_on_any_chunk(estimator, kind):
     )
 
 
+def test_the_std_of_a_forest_holds_the_noise():
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(600, 2))
+    conditions = pd.DataFrame({"gene": [f"G{i}" for i in range(600)], "feature:a": x[:, 0], "feature:b": x[:, 1]})
+    every = make_screen(conditions, (x[:, 0] + rng.normal(size=600))[:, None], ["up"])
+    model = Adapter(RandomForestRegressor(30, min_samples_leaf=20)).fit(every.take(np.arange(300)))
+    lower, upper = model.predict(conditions.iloc[300:]).interval()
+    value = every.targets.dense()[300:]
+    assert 0.85 < np.mean((lower <= value) & (value <= upper)) < 0.95
+
+
 def test_members_of_a_forest_that_never_saw_class_one_say_zero():
     lopsided = make_screen(
         screen().conditions,

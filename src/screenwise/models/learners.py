@@ -82,9 +82,9 @@ class EmbedsNumbers(Protocol):
 class Estimator:
     """Any object with scikit-learn's ``fit`` and ``predict``; each task gets a fresh copy.
 
-    The standard deviation is that of ``predict(X, return_std=True)`` if there is one, else the spread
-    of ``estimators_``, else unknown. A classifier's mean is ``predict_proba`` of class 1. Draws are the
-    first `MOST_DRAWS` of ``estimators_``, where each answers the whole question (forests, bagging).
+    The standard deviation is that of ``predict(X, return_std=True)`` if there is one, else unknown. A
+    classifier's mean is ``predict_proba`` of class 1. Draws are the first `MOST_DRAWS` of ``estimators_``,
+    where each answers the whole question (forests, bagging).
 
     Examples
     --------
@@ -133,21 +133,17 @@ class Estimator:
         if "return_std" in inspect.signature(learned.predict).parameters:
             mean, std = learned.predict(x, return_std=True)
             return _flat(mean), _flat(std)
-        return self.predict_draws(learned, x)[0]
+        return _flat(learned.predict(x)), None
 
     def predict_draws(self, learned: Any, x: Numbers) -> tuple[Answer, NDArray[np.float64] | None]:
         """Return what the fitted copy says, and its members; probabilities of class 1 from classifiers."""
-        members = _members(learned)
+        answer, members = self.predict(learned, x), _members(learned)[:MOST_DRAWS]
+        if not members or answer[1] is not None:
+            return answer, None
         if hasattr(learned, "predict_proba"):
-            some = [_chance(learned, one, x[:, own]) for one, own in members[:MOST_DRAWS]]
-            return self.predict(learned, x), np.stack(some) if some else None
-        if "return_std" in inspect.signature(learned.predict).parameters:
-            return self.predict(learned, x), None
-        mean = _flat(learned.predict(x))
-        if not members:
-            return (mean, None), None
-        each = np.stack([_flat(one.predict(x[:, own])) for one, own in members])
-        return (mean, each.std(axis=0)), each[:MOST_DRAWS]
+            return answer, np.stack([_chance(learned, one, x[:, own]) for one, own in members])
+        # how far members lie apart says nothing of noise: the adapter adds what held-out rows show
+        return answer, np.stack([_flat(one.predict(x[:, own])) for one, own in members])
 
 
 def _members(learned: Any) -> list[tuple[Any, Any]]:
