@@ -23,7 +23,8 @@ class Ask:
     wells: int = 96
     """Candidates to choose."""
     acquisition: str = "auto"
-    """How candidates are scored: auto, random, greedy, ucb, ei, thompson, probability_of_hit."""
+    """How candidates are chosen: auto, random, greedy, ucb, ei, log_ei, pi, thompson, probability_of_hit, and what the
+    model knows enough for: standard_deviation, maxdet, batch_ucb, bald, k_center, badge, ... (an unknown name lists all)."""
     objective: str | None = None
     """maximize:TASK, minimize:TASK or absolute:TASK; by default maximize the only task."""
     seed: int = 0
@@ -72,7 +73,8 @@ class CampaignOptions:
     model: str = "auto"
     """Model that learns from the results."""
     acquisition: str = "auto"
-    """How candidates are scored: auto, random, greedy, ucb, ei, thompson, probability_of_hit."""
+    """How candidates are chosen: auto, random, greedy, ucb, ei, log_ei, pi, thompson, probability_of_hit, and what the
+    model knows enough for: standard_deviation, maxdet, batch_ucb, bald, k_center, badge, ... (an unknown name lists all)."""
     wells: int = 96
     """Wells of one round, controls and replicates not counted."""
     rounds: int | None = None
