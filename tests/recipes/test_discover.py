@@ -67,6 +67,8 @@ def test_results_come_back_under_each_name(folder, form):
     name = form.replace(" ", "-")
     plate = begin(folder, name)
     plate["pIC50"] = np.arange(len(plate)) / 10
+    plate.loc[plate["role"] == "negative", "pIC50"] = -5.0  # controls that a plate can be believed by
+    plate.loc[plate["role"] == "positive", "pIC50"] = 25.0
     samples = plate[plate["role"] == "sample"]
     lines = {
         "whole plate": plate,

@@ -24,7 +24,7 @@ class Ask:
     """Candidates to choose."""
     acquisition: str = "auto"
     """How candidates are chosen: auto, random, greedy, ucb, ei, log_ei, pi, thompson, probability_of_hit, and what the
-    model knows enough for: standard_deviation, maxdet, batch_ucb, bald, k_center, badge, ... (an unknown name lists all)."""
+    model knows enough for: standard_deviation, maxdet, bald, k_center, badge (an unknown name lists all)."""
     objective: str | None = None
     """maximize:TASK, minimize:TASK or absolute:TASK; by default maximize the only task."""
     seed: int = 0
@@ -74,7 +74,7 @@ class CampaignOptions:
     """Model that learns from the results."""
     acquisition: str = "auto"
     """How candidates are chosen: auto, random, greedy, ucb, ei, log_ei, pi, thompson, probability_of_hit, and what the
-    model knows enough for: standard_deviation, maxdet, batch_ucb, bald, k_center, badge, ... (an unknown name lists all)."""
+    model knows enough for: standard_deviation, maxdet, bald, k_center, badge (an unknown name lists all)."""
     wells: int = 96
     """Wells of one round, controls and replicates not counted."""
     rounds: int | None = None
