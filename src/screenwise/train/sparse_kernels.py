@@ -288,12 +288,12 @@ def update_columns(
         (b, h) gradient of the layer's sums.
     numbers
         now, slots filled before this step; rates of decay of the moments by steps missed (steps, 2);
-        beta1, beta2, rate, root of 1 / (1 - beta2^t), eps, what weight decay keeps (6,).
+        beta1, 1 - beta1, beta2, 1 - beta2, rate, root of 1 / (1 - beta2^t), eps, what decay keeps (8,).
     """
     columns = entries[0]
     weight, moments, slot, seen = table
     now, filled, powers, settings = numbers
-    beta1, beta2, rate, correction, eps, keep_now = settings
+    beta1, rest1, beta2, rest2, rate, correction, eps, keep_now = settings
     one = np.float32(1.0)
     gradient = np.empty(weight.shape[1], np.float32)
     for rank in range(part[0], part[1]):
@@ -319,8 +319,8 @@ def update_columns(
             keep = one
         for unit in range(gradient.shape[0]):
             g = gradient[unit]
-            m = beta1 * mean[unit] + (one - beta1) * g
-            v = beta2 * square[unit] + (one - beta2) * g * g
+            m = beta1 * mean[unit] + rest1 * g
+            v = beta2 * square[unit] + rest2 * g * g
             mean[unit], square[unit] = m, v
             row[unit] = keep_now * (keep * row[unit]) - rate * m / (np.sqrt(v) * correction + eps)
         seen[column] = now + 1

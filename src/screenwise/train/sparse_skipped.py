@@ -116,11 +116,12 @@ class Skipped:
         return float(mean * (p0 + p1 * root) / (q0 + q1 * root + square))
 
     def step_numbers(self, rate: float) -> NDArray[np.float32]:
-        """Return beta1, beta2, rate, root correction, eps and what decay keeps, of the coming step."""
+        """Return the betas, each with what it lacks to 1, rate, root correction, eps and what decay keeps."""
         beta1, beta2 = self.betas
         step = self.steps + 1
         rest = rate / (1 - beta1**step), 1 / math.sqrt(1 - beta2**step), self.eps, 1 - rate * self.weight_decay
-        return np.array([beta1, beta2, *rest], np.float32)
+        # 1 - beta2 of a rounded beta2 would be wrong in the fifth digit
+        return np.array([beta1, 1 - beta1, beta2, 1 - beta2, *rest], np.float32)
 
     def to_state(self) -> dict[str, Any]:
         """Return counts and sums; `fill` takes them up."""
