@@ -9,25 +9,27 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from screenwise.campaign.policy import Objective, Request, policy_for, propose_from
 from screenwise.condition import condition_ids
 from screenwise.data.labels import condition_columns, genes_of
-from screenwise.design.batch import pick_maxdet
-from screenwise.design.diversity import k_center
-from screenwise.design.picking import pick_top, tie_keys
 from screenwise.design.plate import PlateRules, layout, write_plate
 from screenwise.errors import ConfigError, DesignError
 from screenwise.recipes.outcome import Outcome
 from screenwise.recipes.pair_settings import PairAsk
 from screenwise.recipes.perturbseq import open_pair_run
-from screenwise.rng import stream
 from screenwise.screen import Screen
 
 ACQUISITIONS = ("std", "departure", "random")
 """The pairs that teach most together; the largest expected departures from addition; any."""
 MOST_PAIRS = 2_000_000
 """Candidate pairs beyond which genes must be named."""
-LIKELY = 20_000
-"""Candidates, the least known first, among which a batch is chosen together."""
+HOW = {
+    "std": ("maxdet", "least known, after the pairs before it"),
+    "departure": ("greedy", "largest expected departure from addition"),
+    "random": ("random", "at random"),
+    "sums": ("k_center", "unlike the pairs before it"),
+}
+"""Acquisition of pairs -> acquisition of the core, and the reason; `sums` before any departure is learnt."""
 SHOWN = 10
 PLATE = 96
 
@@ -91,7 +93,7 @@ def suggest(run: Path, out: Path, ask: PairAsk = PairAsk()) -> Outcome:
 
 
 def choose(model: Any, pool: pd.DataFrame, ask: PairAsk, wells: int) -> Chosen:
-    """Return `wells` of the candidate pairs, the first pick first.
+    """Return `wells` of the candidate pairs, the first pick first, as the core proposes rounds.
 
     Parameters
     ----------
@@ -104,32 +106,21 @@ def choose(model: Any, pool: pd.DataFrame, ask: PairAsk, wells: int) -> Chosen:
     wells
         How many.
     """
-    keys = tie_keys(condition_ids(pool[["gene_a", "gene_b"]]), stream(ask.seed, "pairs"))
-    if ask.acquisition == "random":
-        rows = pick_top(np.zeros(len(pool)), wells, keys)
-        return Chosen(rows, np.zeros(len(rows)), "at random")
-    from screenwise.models.pairwise_posterior import pair_posterior  # noqa: PLC0415
+    from screenwise.models.pairwise_departure import Departures, Sums  # noqa: PLC0415
 
-    posterior = pair_posterior(model, pool)
-    if posterior is None:
-        return _spread(model, pool, keys, wells)
-    if ask.acquisition == "departure":
-        rows = pick_top(posterior.mean, wells, keys)
-        return Chosen(rows, posterior.mean[rows], "largest expected departure from addition")
-    score = np.sqrt(posterior.variance + posterior.noise)
-    likely = pick_top(score, max(LIKELY, 2 * wells), keys)
-    joint = pair_posterior(model, pool.iloc[likely])
-    assert joint is not None
-    rows = likely[pick_maxdet(joint, wells, keys[likely])]
-    return Chosen(rows, score[rows], "least known, after the pairs before it")
-
-
-def _spread(model: Any, pool: pd.DataFrame, keys: NDArray[np.uint64], wells: int) -> Chosen:
-    """Spread pairs over the sums of their singles, for a model that has learnt no departures yet."""
-    effect = model.predict(pool).mean
-    centred = (effect - effect.mean(axis=0)).astype(np.float32)
-    cover = k_center(centred, wells, keys)
-    return Chosen(cover.rows, np.linalg.norm(centred[cover.rows], axis=1), "unlike the pairs before it")
+    ids = condition_ids(pool[["gene_a", "gene_b"]])
+    known = Departures.of(model)
+    name = ask.acquisition if known is not None or ask.acquisition == "random" else "sums"
+    acquisition, reason = HOW[name]
+    view = known or Sums(model)
+    request = Request(Objective("maximize", "departure"), wells, seed=ask.seed)
+    policy = policy_for("auto", acquisition)
+    rows = propose_from(view, 0, pool.assign(condition_id=ids), request, policy=policy).rows
+    if name == "random":
+        return Chosen(rows, np.zeros(len(rows)), reason)
+    prediction = view.predict(pool.iloc[rows])
+    told = prediction.std if name == "std" and prediction.std is not None else prediction.mean
+    return Chosen(rows, told[:, 0].astype(np.float64), reason)
 
 
 def _fill(model: Any, pool: pd.DataFrame, ask: PairAsk, singles: set[str]) -> tuple[Chosen, list[str]]:
