@@ -90,7 +90,7 @@ def test_weights_are_those_of_dense_adam_after_400_steps(compact, decay, rate):
     assert float((expected - make_layer().weight).detach().abs().max()) > 0.1
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
     np.testing.assert_allclose(own, losses, rtol=0, atol=5e-6)
-    assert float((found - expected).abs().median()) < 1.5e-7  # a beta rounded to float32 shows here
+    assert float((found - expected).abs().median()) < 2.5e-7  # a beta rounded to float32 shows here
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.05])
