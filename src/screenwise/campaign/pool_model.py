@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.sparse import csr_array, issparse
 from threadpoolctl import threadpool_limits
 
+from screenwise.campaign.columns import KeptColumns
 from screenwise.errors import ModelError
 from screenwise.protocols import Posterior
 from screenwise.rng import stream
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from screenwise.represent.kernels import Kernel
 
 KEPT_BYTES = 2**30
-"""Similarities of a pool with itself are kept up to this size."""
+"""Similarities of a pool with itself, or of larger pools with what is measured, are kept up to this size."""
 BLOCK = 2**23
 """Covariances of candidates with measured conditions that are in memory at a time."""
 FIRST_ROWS = 64
@@ -55,6 +57,8 @@ class PoolKernels:
     """(n,) position among the readable ones; -1 = cannot be read."""
     note: NDArray[Any]
     """(n,) why not; empty where readable."""
+    columns: KeptColumns | None = None
+    """Similarities with measured conditions, for a pool that answers many rounds."""
 
     def rows(self, ids: Sequence[str]) -> NDArray[np.int64]:
         """Return the positions of condition ids among the readable conditions; -1 = not there."""
@@ -116,8 +120,20 @@ def prepare_pool(pool: pd.DataFrame, *, keep: bool = False) -> PoolKernels:
         raise ModelError(message)
     if keep and 4 * len(kernels) * count**2 <= KEPT_BYTES:
         kernels, features = _kept(kernels, features)
+        keep = False
     place = np.where(readable, np.cumsum(readable) - 1, -1)
-    return PoolKernels(pool, TrainingKernels(tuple(kernels), tuple(features), scale), place, note)
+    training = TrainingKernels(tuple(kernels), tuple(_numbered(one) for one in features), scale)
+    return PoolKernels(pool, training, place, note, KeptColumns(training, KEPT_BYTES) if keep else None)
+
+
+def _numbered(features: Any) -> Any:
+    """Return sparse features with columns 0, 1, 2, ... in place of ids, which every comparison would number again."""
+    if not issparse(features):
+        return features
+    codes, ids = pd.factorize(features.indices)
+    table = csr_array((features.data, codes, features.indptr), shape=(features.shape[0], max(len(ids), 1)))
+    table.sort_indices()
+    return table
 
 
 def _kept(kernels: "tuple[Kernel, ...]", features: tuple[Any, ...]) -> "tuple[tuple[Kernel, ...], tuple[Any, ...]]":
@@ -226,9 +242,12 @@ class PoolModel:
         return self.pool.training.own(self.pool.training.take(rows), self.fit.weights.kernel) + OFFSET
 
     def _cross(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        training = self.pool.training
+        training, columns, weights = self.pool.training, self.pool.columns, self.fit.weights.kernel
         with threadpool_limits(1, user_api="blas"):
-            out = training.cross(training.take(rows), self.fit.rows, self.fit.weights.kernel)
+            if columns is None:
+                out = training.cross(training.take(rows), self.fit.rows, weights)
+            else:
+                out = columns.cross(rows, self.fit.rows, weights)
         out += np.float32(OFFSET)
         return out
 

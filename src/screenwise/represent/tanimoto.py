@@ -13,6 +13,9 @@ from screenwise.errors import DataError
 DENSE_SHARE = 0.06
 """Features in more than this share of the rows are compared as whole columns, which a processor does in one go."""
 
+FEW_COLUMNS = 2**22
+"""Up to so many columns their places serve as codes; more, such as unfolded feature ids, are numbered first."""
+
 _BLOCK = 64
 
 
@@ -90,11 +93,7 @@ def _prepare(a: csr_array, b: csr_array | None) -> tuple[Any, Any, Any]:
         if side.nnz and side.data.min() < 0:
             message = f"Count Tanimoto needs counts >= 0; found {side.data.min()}."
             raise DataError(message)
-    # one pass over all ids: those that only `a` has are numbered after the known ones
-    ids = known.indices if b is None else np.concatenate([known.indices, a.indices])
-    codes = pd.factorize(ids)[0].astype(np.int32)
-    own, asked = codes[: known.nnz], codes if b is None else codes[known.nnz :]
-    columns = int(own.max()) + 1 if len(own) else 0
+    own, asked, columns = _columns(a, known)
     rows = csr_array((known.data.astype(kind), own, known.indptr), shape=(known.shape[0], columns)).tocsc()
     data = rows.data if b is None else a.data.astype(kind)
     if b is None:
@@ -102,6 +101,17 @@ def _prepare(a: csr_array, b: csr_array | None) -> tuple[Any, Any, Any]:
     query = (a.indptr.astype(np.int64), asked, data)
     sums = (_row_sums(query), _row_sums((known.indptr.astype(np.int64), own, known.data.astype(kind))))
     return query, (*_whole_columns(rows), rows.indptr.astype(np.int64), rows.indices.astype(np.int32), rows.data), sums
+
+
+def _columns(a: csr_array, known: csr_array) -> tuple[NDArray[np.int32], NDArray[np.int32], int]:
+    """Return codes of the known rows' features, of those of `a`, and how many the known rows have."""
+    if max(a.shape[1], known.shape[1]) <= FEW_COLUMNS:
+        return known.indices.astype(np.int32), a.indices.astype(np.int32), max(a.shape[1], known.shape[1])
+    # one pass over all ids: those that only `a` has are numbered after the known ones
+    ids = known.indices if known is a else np.concatenate([known.indices, a.indices])
+    codes = pd.factorize(ids)[0].astype(np.int32)
+    own, asked = codes[: known.nnz], codes if known is a else codes[known.nnz :]
+    return own, asked, int(own.max()) + 1 if len(own) else 0
 
 
 def _whole_columns(rows: Any) -> tuple[NDArray[np.int32], NDArray[Any]]:
