@@ -22,6 +22,12 @@ BELOW, EXACT, ABOVE = -1, 0, 1
 TASK_COLUMNS = {"name": "", "kind": "regression", "unit": "", "direction": "", "weight": 1.0}
 """Columns of `Screen.tasks` and what stands where nothing was said."""
 
+MORE_TASK_COLUMNS = {"assay": "", "target": "", "catalogue": "", "aggregation_weight": 1.0, "censored_weight": 1.0}
+"""Columns that `Screen.tasks` may have, and what stands where they are absent (`task_column`). Tasks of one
+`assay` are readings of the same experiment, such as its value and its label; tasks of one `target` ask of
+the same protein; `catalogue` names a task that partners share. A task of `aggregation_weight` 0 is auxiliary:
+it teaches and is not scored. `censored_weight` multiplies the weight of the task's bounds."""
+
 
 @dataclass(frozen=True)
 class Targets:
@@ -177,7 +183,8 @@ class Screen:
     conditions: pd.DataFrame
     """(n,) one row per condition: `condition_id`, factors and labels as columns; index 0..n-1."""
     tasks: pd.DataFrame
-    """(t,) name, kind (regression | classification), unit, direction (maximize | minimize | ""), weight."""
+    """(t,) name, kind (regression | classification), unit, direction (maximize | minimize | ""), weight;
+    more columns: `MORE_TASK_COLUMNS`."""
     targets: Targets
     """(n, t)"""
 
@@ -288,6 +295,23 @@ class Screen:
 
             targets = Targets(array("value"), array("relation"), array("weight"))
         return cls(pd.read_parquet(paths[0]), pd.read_parquet(paths[1]), targets)
+
+
+def task_column(tasks: pd.DataFrame, name: str) -> NDArray[Any]:
+    """Return (t,) values of an optional column of a task table, with its default where it is absent or empty.
+
+    Examples
+    --------
+    >>> task_column(pd.DataFrame({"name": ["a"], "target": ["EGFR"]}), "target").tolist()
+    ['EGFR']
+    >>> task_column(pd.DataFrame({"name": ["a"]}), "censored_weight").tolist()
+    [1.0]
+    """
+    default = {**TASK_COLUMNS, **MORE_TASK_COLUMNS}[name]
+    if name not in tasks.columns:
+        return np.full(len(tasks), default, object if isinstance(default, str) else np.float64)
+    column = tasks[name].fillna(default)
+    return column.astype(str).to_numpy(object) if isinstance(default, str) else column.to_numpy(np.float64)
 
 
 def _without_categories(frame: pd.DataFrame) -> pd.DataFrame:
