@@ -5,7 +5,6 @@ A folder holds ``indptr.bin``, ``indices.bin`` and ``data-*.bin`` (the three arr
 does not count is not there. Stores are made by `screenwise.data.cellstore_convert`.
 """
 
-import mmap
 import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -24,6 +23,7 @@ from pyarrow import parquet
 from scipy.sparse import csr_array
 
 from screenwise.data.cell_order import Groups, Order, weigh
+from screenwise.data.mapped import asked_rows, map_array
 from screenwise.errors import ColumnError, DataError
 from screenwise.run import read_json
 
@@ -120,9 +120,9 @@ class CellStore:
         return cls(
             folder,
             header,
-            _mapped(folder / "indptr.bin", np.dtype("<i8"), header.rows + 1),
-            _mapped(folder / "indices.bin", header.indices, header.entries),
-            _mapped(folder / header.data_file, np.dtype(header.data).newbyteorder("<"), header.entries),
+            map_array(folder / "indptr.bin", np.dtype("<i8"), header.rows + 1),
+            map_array(folder / "indices.bin", header.indices, header.entries),
+            map_array(folder / header.data_file, np.dtype(header.data).newbyteorder("<"), header.entries),
         )
 
     def __len__(self) -> int:
@@ -190,18 +190,7 @@ class CellStore:
         DataError
             A row that is not there, or a store whose arrays contradict each other.
         """
-        asked = np.asarray(rows)
-        if asked.dtype == np.bool_ and asked.shape == (len(self),):
-            asked = np.flatnonzero(asked)
-        if asked.ndim != 1 or (len(asked) and asked.dtype.kind not in "iu"):
-            message = f"rows must be a list of whole numbers, or {len(self)} booleans; got {asked.dtype} {asked.shape}."
-            raise DataError(message)
-        if len(asked) and (asked.min() < 0 or asked.max() >= len(self)):
-            message = (
-                f"Row {asked.min() if asked.min() < 0 else asked.max()} is asked for; rows are 0 to {len(self) - 1}."
-            )
-            raise DataError(message)
-        return self._gather(asked.astype(np.int64), dense=dense)
+        return self._gather(asked_rows(rows, len(self)), dense=dense)
 
     def batches(
         self,
@@ -363,11 +352,3 @@ def checksum(path: Path, size: int) -> int:
         while left and (piece := stream.read(min(left, CHECKED_BYTES))):
             found, left = zlib.crc32(piece, found), left - len(piece)
     return -1 if left else found
-
-
-def _mapped(path: Path, dtype: np.dtype, length: int) -> NDArray[Any]:
-    if not length:
-        return np.empty(0, dtype)
-    with path.open("rb") as stream:
-        held = mmap.mmap(stream.fileno(), length * dtype.itemsize, access=mmap.ACCESS_READ)
-    return np.frombuffer(held, dtype, length)

@@ -5,7 +5,6 @@ value is 1) and ``header.json``, written last: without it the folder is no store
 """
 
 import hashlib
-import mmap
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
@@ -17,6 +16,7 @@ from numba import njit
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
+from screenwise.data.mapped import asked_rows, map_array
 from screenwise.errors import DataError
 from screenwise.run import read_json, write_json
 
@@ -107,17 +107,7 @@ class MappedRows:
 
     def __getitem__(self, rows: ArrayLike) -> csr_array:
         """Return some rows, float32, in the order asked for, repeats allowed; or those where (n,) booleans are true."""
-        asked = np.asarray(rows)
-        if asked.dtype == np.bool_ and asked.shape == (len(self),):
-            asked = np.flatnonzero(asked)
-        if asked.ndim != 1 or (len(asked) and asked.dtype.kind not in "iu"):
-            message = f"Rows are asked for by whole numbers, or {len(self)} booleans; got {asked.dtype} {asked.shape}."
-            raise DataError(message)
-        if len(asked) and (asked.min() < 0 or asked.max() >= len(self)):
-            wrong = asked.min() if asked.min() < 0 else asked.max()
-            message = f"Row {wrong} is asked for; rows are 0 to {len(self) - 1}."
-            raise DataError(message)
-        asked = asked.astype(np.int64)
+        asked = asked_rows(rows, len(self))
         place = np.empty(0, np.int32) if self.place is None else self.place
         most = int(np.maximum(self.indptr[asked + 1] - self.indptr[asked], 0).sum())
         starts, columns, values = (
@@ -235,9 +225,7 @@ def _mapped(folder: Path, name: str, length: int) -> NDArray[Any]:
         held = "is missing" if found is None else f"has {found:,} bytes instead of {size:,}"
         message = f"{folder} holds no whole rows: {path.name} {held}. Write them again."
         raise DataError(message)
-    with path.open("rb") as stream:
-        held_bytes = mmap.mmap(stream.fileno(), size, access=mmap.ACCESS_READ)
-    return np.frombuffer(held_bytes, TYPES[name], length)
+    return map_array(path, TYPES[name], length)
 
 
 @njit(cache=True, nogil=True)
