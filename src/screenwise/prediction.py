@@ -77,3 +77,35 @@ class Prediction:
             part(self.in_domain),
             part(self.note),
         )
+
+
+@dataclass(frozen=True)
+class CalibrationCells:
+    """m measured cells that a fitted model predicted without having learned from them, (m,) each.
+
+    What a new prediction is worth is read off them: conformal sets and intervals, calibrated factors.
+    """
+
+    task: NDArray[np.int64]
+    """Column of the task among the model's tasks."""
+    value: NDArray[np.float32]
+    """Measured, in the task's unit; 0 or 1 of a classification task."""
+    relation: NDArray[np.int8]
+    """-1 true value below, 0 exact, +1 above."""
+    mean: NDArray[np.float32]
+    """Predicted, as `Prediction.mean`."""
+    std: NDArray[np.float32]
+    """Predicted, as `Prediction.std`; NaN where the model does not say."""
+
+    def __post_init__(self) -> None:
+        lengths = {name: len(array) for name, array in vars(self).items()}
+        if len(set(lengths.values())) > 1:
+            message = f"CalibrationCells have lengths {lengths}; there must be one of each per cell."
+            raise DataError(message)
+
+    def __len__(self) -> int:
+        return len(self.task)
+
+    def take(self, cells: Any) -> "CalibrationCells":
+        """Return some cells (integer or boolean)."""
+        return CalibrationCells(**{name: array[cells] for name, array in vars(self).items()})

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pandas import DataFrame
 
-    from screenwise.prediction import Prediction
+    from screenwise.prediction import CalibrationCells, Prediction
     from screenwise.run import Run
     from screenwise.screen import Screen
 
@@ -117,4 +117,13 @@ class LeavesOneOut(Protocol):
 
     def leave_one_out(self) -> "tuple[NDArray[np.float32], NDArray[np.float32]]":
         """Return mean and std, (n, t) each, of the training cells; NaN where not measured."""
+        ...
+
+
+@runtime_checkable
+class HasCalibration(Protocol):
+    """A fitted model, also one that was loaded, that kept predictions of measured cells it did not learn from."""
+
+    def calibration_cells(self) -> "CalibrationCells":
+        """Return those cells with what was predicted of them; none where too little was measured."""
         ...

@@ -8,7 +8,7 @@ import pytest
 
 from screenwise.errors import ColumnError
 from screenwise.models import MODELS, load_model, make_model, model_class, save_model
-from screenwise.protocols import Model
+from screenwise.protocols import HasCalibration, Model
 from screenwise.screen import make_screen
 
 CHAINS = [("C" * length) + tail for length in range(1, 16) for tail in ("O", "N", "C(=O)O", "Cl", "c1ccccc1")]
@@ -125,6 +125,21 @@ def test_saved_and_loaded_is_equal_and_no_pickle(name, fitted, tmp_path):
     np.testing.assert_array_equal(loaded.std, before.std)
     kinds = {path.suffix for path in tmp_path.rglob("*") if path.is_file()}
     assert kinds <= {".json", ".npz", ".safetensors", ".parquet"}
+
+
+def test_calibration_cells_are_measured_ones_and_saved(name, fitted, tmp_path):
+    if not isinstance(fitted, HasCalibration):
+        pytest.skip("this model keeps no predictions of cells that it did not learn from")
+    cells, known = fitted.calibration_cells(), toy(name).targets.cells()
+    assert np.isfinite(cells.mean).all()
+    assert set(zip(cells.task, cells.value.round(4), strict=True)) <= set(
+        zip(known.task, known.value.round(4), strict=True)
+    )
+    assert (cells.mean != fitted.predict(toy(name).conditions).mean[known.row, known.task][: len(cells)]).any()
+    save_model(fitted, name, tmp_path / "model")
+    again = load_model(tmp_path / "model").calibration_cells()
+    for column, array in vars(cells).items():
+        np.testing.assert_array_equal(getattr(again, column), array)
 
 
 def test_beats_the_mean_on_a_learnable_toy(name):

@@ -15,7 +15,7 @@ from screenwise.models.baseline import Mean
 from screenwise.models.gp import GaussianProcess, GaussianProcessConfig
 from screenwise.models.measured import HeldOut
 from screenwise.models.ridge import Ridge
-from screenwise.prediction import Prediction
+from screenwise.prediction import CalibrationCells, Prediction
 from screenwise.protocols import Model, Posterior
 from screenwise.run import Run, read_json, write_json
 from screenwise.screen import Screen
@@ -129,6 +129,10 @@ class Auto:
     def leave_one_out(self) -> HeldOut:
         """Return mean and std, (n, t) each, of the training cells; NaN where not measured."""
         return self._able("leave_one_out").leave_one_out()
+
+    def calibration_cells(self) -> CalibrationCells:
+        """Return measured cells that the chosen model predicted without having learned from them."""
+        return self._able("calibration_cells").calibration_cells()
 
     def posterior(self, conditions: pd.DataFrame, task: int = 0) -> Posterior:
         """Return the joint posterior of one task over a pool, where the chosen model knows it."""

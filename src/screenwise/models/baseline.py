@@ -15,6 +15,7 @@ from screenwise.models.measured import (
     HeldOut,
     Measured,
     cell_std,
+    held_out_cells,
     hold,
     load_baseline,
     mean_of_others,
@@ -22,11 +23,13 @@ from screenwise.models.measured import (
     missing_note,
     no_cells,
     one_kernel,
+    pack_cells,
     save_baseline,
     task_spread,
+    unpack_cells,
 )
 from screenwise.models.neighbourhood import Neighbourhood
-from screenwise.prediction import Prediction
+from screenwise.prediction import CalibrationCells, Prediction
 from screenwise.represent.kernels import kernel_from_state, kernel_state
 from screenwise.rng import stream
 from screenwise.run import Run
@@ -68,6 +71,7 @@ class Mean:
             self.mean_[task] = value.mean()
             self.std_[task] = task_spread(data, task, held)
             hold(self.held_out_, data, task, held, self.std_[task])
+        self.cells_ = held_out_cells(screen, self.held_out_)
         return self
 
     def predict(self, conditions: pd.DataFrame) -> Prediction:
@@ -92,10 +96,15 @@ class Mean:
         """Return mean and std, (n, t) each, of the training cells; NaN where not measured."""
         return self.held_out_
 
+    def calibration_cells(self) -> CalibrationCells:
+        """Return the training cells that were held out, with what was predicted of them."""
+        return self.cells_
+
     def save(self, folder: Path) -> None:
         """Write ``baseline.json`` and ``baseline.npz``, and the domain's files."""
         arrays = {"mean": self.mean_, "std": self.std_, "held_mean": self.held_out_[0], "held_std": self.held_out_[1]}
-        save_baseline(folder, {"config": to_mapping(self.config), "tasks": self.tasks_.to_dict("list")}, arrays)
+        head = {"config": to_mapping(self.config), "tasks": self.tasks_.to_dict("list")}
+        save_baseline(folder, head, arrays | pack_cells(self.cells_))
         self.domain_.save(folder)
 
     @classmethod
@@ -105,7 +114,7 @@ class Mean:
         model = cls(from_mapping(MeanConfig, head["config"]))
         model.tasks_, model.mean_, model.std_ = pd.DataFrame(head["tasks"]), arrays["mean"], arrays["std"]
         model.held_out_ = arrays["held_mean"], arrays["held_std"]
-        model.domain_ = Neighbourhood.load(folder)
+        model.domain_, model.cells_ = Neighbourhood.load(folder), unpack_cells(arrays)
         return model
 
 
@@ -157,6 +166,7 @@ class Neighbours:
             held[some] = self._ask(task, self.features_[rows[some]], without=some)
             self.std_[task] = task_spread(data, task, held)
             hold(self.held_out_, data, task, held, self.std_[task])
+        self.cells_ = held_out_cells(screen, self.held_out_)
         return self
 
     def _ask(self, task: int, features: Any, without: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
@@ -210,6 +220,10 @@ class Neighbours:
         """Return mean and std, (n, t) each, of the training cells that were held out; NaN elsewhere."""
         return self.held_out_
 
+    def calibration_cells(self) -> CalibrationCells:
+        """Return the training cells that were held out, with what was predicted of them."""
+        return self.cells_
+
     def save(self, folder: Path) -> None:
         """Write ``baseline.json`` and ``baseline.npz``, and the domain's files."""
         state, own = kernel_state(self.kernel_)
@@ -219,7 +233,9 @@ class Neighbours:
         arrays |= {f"value{task}": value for task, value in self.data_.value.items()}
         arrays |= {"std": self.std_, "held_mean": self.held_out_[0], "held_std": self.held_out_[1]}
         head = {"config": to_mapping(self.config), "tasks": self.data_.tasks.to_dict("list"), "kernel": state}
-        save_baseline(folder, head | {"size": self.data_.size, "spread": self.data_.spread}, arrays)
+        save_baseline(
+            folder, head | {"size": self.data_.size, "spread": self.data_.spread}, arrays | pack_cells(self.cells_)
+        )
         self.domain_.save(folder)
 
     @classmethod
@@ -239,5 +255,5 @@ class Neighbours:
         model.kernel_ = kernel_from_state(head["kernel"], part_of(arrays, "kernel_"))
         model.features_ = unpack_features(part_of(arrays, "features_"))
         model.std_, model.held_out_ = arrays["std"], (arrays["held_mean"], arrays["held_std"])
-        model.domain_ = Neighbourhood.load(folder)
+        model.domain_, model.cells_ = Neighbourhood.load(folder), unpack_cells(arrays)
         return model

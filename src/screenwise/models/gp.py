@@ -22,6 +22,7 @@ from screenwise.config import from_mapping, to_mapping
 from screenwise.data.split import scaffolds
 from screenwise.errors import ConfigError, ModelError
 from screenwise.models.borrow import learn_borrowing
+from screenwise.models.gp_held_out import held_out_scores, left_out_cells
 from screenwise.models.gp_kernels import choose_kernels, chunks, readable_features, training_kernels
 from screenwise.models.gp_posterior import Factor, TaskPosterior
 from screenwise.models.gp_store import Fitted, load_fitted, save_fitted
@@ -35,9 +36,10 @@ from screenwise.models.gp_task import (
     refactor,
     task_evidence,
     task_posterior,
+    typical_spread,
 )
 from screenwise.models.gp_weights import Prior
-from screenwise.prediction import Prediction
+from screenwise.prediction import CalibrationCells, Prediction
 from screenwise.rng import stream
 from screenwise.run import Run
 from screenwise.screen import Screen
@@ -125,25 +127,27 @@ class GaussianProcess:
         weight = np.ones(len(screen)) if screen.targets.weight is None else screen.targets.weight.astype(float)
         keep = np.isfinite(cells.value) & (weight[cells.row] > 0)
         row, task, value = cells.row[keep], cells.task[keep], cells.value[keep].astype(np.float64)
+        relation = cells.relation[keep]
         _check_size(screen, task, self.config.max_rows)
         used, place = np.unique(row, return_inverse=True)
         conditions = screen.conditions.iloc[used].reset_index(drop=True)
         training = training_kernels(choose_kernels(conditions, self.config.kernels), conditions)
         groups = self._groups(conditions)
-        scale = _typical_spread(task, value)
+        scale = typical_spread(task, value)
         fits: dict[int, TaskFit] = {}
         self._factors = {}
         for one in np.unique(task).tolist():
             mine = np.flatnonzero(task == one)
             rows = place[mine]
-            data = TaskData(rows, value[mine], 1.0 / weight[row[mine]], None if groups is None else groups[rows], scale)
+            together = None if groups is None else groups[rows]
+            data = TaskData(rows, value[mine], 1.0 / weight[row[mine]], together, scale, relation[mine])
             with _blas(len(mine)):
                 fits[one], factor = fit_task(training, data, self._settings(), stream(seed, "gp", one))
             self._keep(one, factor)
             _tell(run, str(screen.tasks["name"][one]), (one + 1, screen.targets.shape[1]), fits[one])
         ids = conditions["condition_id"].to_numpy(str)
         tasks = screen.tasks[["name", "kind"]].reset_index(drop=True)
-        borrowing = learn_borrowing(ids, *_held_out_scores(fits), len(tasks))
+        borrowing = learn_borrowing(ids, *held_out_scores(fits), len(tasks))
         self.fitted_ = Fitted(tasks, len(screen), used, ids, training, fits, borrowing)
         return self
 
@@ -218,6 +222,10 @@ class GaussianProcess:
             tasks = np.full(len(where), one)
             mean[where, one], std[where, one] = self._finish(raw, code[fit.rows], tasks, held_out=True)
         return mean, std
+
+    def calibration_cells(self) -> CalibrationCells:
+        """Return the training cells, each predicted without its scaffold (`Config.leave_out`) and without borrowing."""
+        return left_out_cells(self._state())
 
     def without_borrowing(self) -> "GaussianProcess":
         """Return the same fitted processes with borrowing off: what is known of a new condition only."""
@@ -364,22 +372,6 @@ def _check_size(screen: Screen, task: NDArray[np.int64], most: int) -> None:
             "(memory grows with the square). Use --model multitask, or raise Config.max_rows on a large machine."
         )
         raise ModelError(message)
-
-
-def _typical_spread(task: NDArray[np.int64], value: NDArray[np.float64]) -> float:
-    """Return the median standard deviation of the tasks: what a task without spread is given."""
-    spreads = [float(np.std(value[task == one])) for one in np.unique(task)]
-    spreads = [one for one in spreads if one > 0]
-    return float(np.median(spreads)) if spreads else 1.0
-
-
-def _held_out_scores(
-    fits: dict[int, TaskFit],
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    row = np.concatenate([fit.rows for fit in fits.values()])
-    task = np.concatenate([np.full(len(fit.rows), one) for one, fit in fits.items()])
-    score = np.concatenate([(fit.y - fit.held_mean) / fit.held_std for fit in fits.values()])
-    return row, task, score
 
 
 def _tell(run: Run | None, task: str, progress: tuple[int, int], fit: TaskFit) -> None:

@@ -17,10 +17,10 @@ from screenwise.models.gp_weights import Weights
 from screenwise.represent.kernels import kernel_from_state, kernel_state
 from screenwise.run import atomic_path, read_json, write_json
 
-FORMAT = 1
+FORMAT = 2
 """Version of the files; another one is refused."""
 _SCALARS = ("mean", "sd", "calibration", "domain")
-_VECTORS = ("rows", "y", "noise", "alpha", "own", "held_mean", "held_std")
+_VECTORS = ("rows", "y", "noise", "alpha", "own", "held_mean", "held_std", "out_mean", "out_std", "relation")
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,21 @@ class TaskData:
     """(n,) conditions of one code are left out together for calibration; None = one by one."""
     scale: float
     """Standard deviation that stands in where the values have none."""
+    relation: NDArray[np.int8] | None = None
+    """(n,) -1 true value below, 0 exact, +1 above; None = all exact. Kept, not learned from."""
+
+
+def typical_spread(task: NDArray[np.int64], value: NDArray[np.float64]) -> float:
+    """Return the median standard deviation of the tasks: what a task without spread is given.
+
+    Examples
+    --------
+    >>> typical_spread(np.array([0, 0, 1]), np.array([1.0, 3.0, 5.0]))
+    1.0
+    """
+    spreads = [float(np.std(value[task == one])) for one in np.unique(task)]
+    spreads = [one for one in spreads if one > 0]
+    return float(np.median(spreads)) if spreads else 1.0
 
 
 @dataclass(frozen=True)
@@ -66,6 +81,12 @@ class TaskFit:
     """(n,) leave-one-out means, standardised."""
     held_std: NDArray[np.float64]
     """(n,) leave-one-out total standard deviations, standardised, not calibrated."""
+    out_mean: NDArray[np.float64]
+    """(n,) means with all rows of the same group left out, standardised; of no groups the leave-one-out means."""
+    out_std: NDArray[np.float64]
+    """(n,) their total standard deviations, not calibrated."""
+    relation: NDArray[np.int8]
+    """(n,) -1 true value below, 0 exact, +1 above."""
     calibration: float
     """Factor of every standard deviation that is given out."""
     domain: float
@@ -97,15 +118,24 @@ def fit_task(
     domain = domain_threshold(covariance, own, settings.domain_quantile)
     factor = factorise(_with_noise(covariance, weights, data.noise, settings.prior.offset), y)
     held_mean, variance = leave_one_out(factor, y)
-    held_std = np.sqrt(variance)
-    calibration = 1.0
-    if settings.conformal:
-        out_mean, out_variance = (
-            (held_mean, variance) if data.groups is None else leave_group_out(factor, y, data.groups)
-        )
-        calibration = limited_factor((y - out_mean) / np.sqrt(out_variance))
+    out_mean, out_variance = (held_mean, variance) if data.groups is None else leave_group_out(factor, y, data.groups)
+    out_std = np.sqrt(out_variance)
     fit = TaskFit(
-        data.rows, y, data.noise, mean, sd, weights, factor.alpha, own, held_mean, held_std, calibration, domain
+        rows=data.rows,
+        y=y,
+        noise=data.noise,
+        mean=mean,
+        sd=sd,
+        weights=weights,
+        alpha=factor.alpha,
+        own=own,
+        held_mean=held_mean,
+        held_std=np.sqrt(variance),
+        out_mean=out_mean,
+        out_std=out_std,
+        relation=np.zeros(len(y), np.int8) if data.relation is None else data.relation,
+        calibration=limited_factor((y - out_mean) / out_std) if settings.conformal else 1.0,
+        domain=domain,
     )
     return fit, _compact(factor, weights)
 

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from screenwise.errors import ModelError
 from screenwise.evaluate.calibration import limited_factor
-from screenwise.models.feature_store import read_arrays
+from screenwise.models.feature_store import part_of, read_arrays
 from screenwise.models.gp_kernels import STRUCTURE, choose_kernels
+from screenwise.prediction import CalibrationCells
 from screenwise.represent.fingerprint import Fingerprint
 from screenwise.represent.kernels import Kernel
 from screenwise.run import atomic_path, read_json, write_json
@@ -96,6 +97,25 @@ def hold(held_out: HeldOut, data: Measured, task: int, mean: NDArray[np.float64]
     rows = data.rows[task]
     held_out[0][rows, task] = mean
     held_out[1][rows, task] = np.where(np.isfinite(mean), cell_std(data.tasks, task, mean, std), np.nan)
+
+
+def held_out_cells(screen: Screen, held_out: HeldOut) -> CalibrationCells:
+    """Return the measured cells of a screen that were held out, with what was predicted of them."""
+    cells = screen.targets.cells()
+    mean, std = (array[cells.row, cells.task] for array in held_out)
+    there = np.isfinite(cells.value) & np.isfinite(mean)
+    every = CalibrationCells(cells.task.astype(np.int64), cells.value, cells.relation, mean, std)
+    return every.take(there)
+
+
+def pack_cells(cells: CalibrationCells) -> dict[str, NDArray[Any]]:
+    """Return arrays for a file, under ``calibration_...``; `unpack_cells` reads them."""
+    return {f"calibration_{name}": array for name, array in vars(cells).items()}
+
+
+def unpack_cells(arrays: dict[str, Any]) -> CalibrationCells:
+    """Read what `pack_cells` gave."""
+    return CalibrationCells(**part_of(arrays, "calibration_"))
 
 
 def mean_of_others(value: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -16,17 +16,20 @@ from screenwise.models.gp_kernels import readable_features
 from screenwise.models.measured import (
     HeldOut,
     cell_std,
+    held_out_cells,
     hold,
     load_baseline,
     measured,
     missing_note,
     no_cells,
+    pack_cells,
     save_baseline,
     task_spread,
+    unpack_cells,
 )
 from screenwise.models.neighbourhood import Neighbourhood
 from screenwise.models.ridge_fit import fit_logistic, fit_ridge, probability
-from screenwise.prediction import Prediction
+from screenwise.prediction import CalibrationCells, Prediction
 from screenwise.represent.flat import flat_features
 from screenwise.represent.kernels import kernel_from_state, kernel_state
 from screenwise.rng import stream
@@ -87,6 +90,7 @@ class Ridge:
                 held = probability(held, *self.logistic_[task])
             self.std_[task] = task_spread(data, task, held)
             hold(self.held_out_, data, task, held, self.std_[task])
+        self.cells_ = held_out_cells(screen, self.held_out_)
         return self
 
     def predict(self, conditions: pd.DataFrame) -> Prediction:
@@ -129,6 +133,10 @@ class Ridge:
         """Return mean and std, (n, t) each, of the training cells; NaN where not measured."""
         return self.held_out_
 
+    def calibration_cells(self) -> CalibrationCells:
+        """Return the training cells that were held out, with what was predicted of them."""
+        return self.cells_
+
     def save(self, folder: Path) -> None:
         """Write ``baseline.json`` and ``baseline.npz``, and the domain's files."""
         kernels: list[Any] = []
@@ -141,7 +149,7 @@ class Ridge:
         arrays |= {"weight": self.weight_, "constant": self.constant_, "std": self.std_, "logistic": self.logistic_}
         arrays |= {"held_mean": self.held_out_[0], "held_std": self.held_out_[1]}
         head = {"config": to_mapping(self.config), "tasks": self.tasks_.to_dict("list"), "kernels": kernels}
-        save_baseline(folder, head, arrays)
+        save_baseline(folder, head, arrays | pack_cells(self.cells_))
         self.domain_.save(folder)
 
     @classmethod
@@ -159,5 +167,5 @@ class Ridge:
         model.weight_, model.constant_ = arrays["weight"], arrays["constant"]
         model.std_, model.logistic_ = arrays["std"], arrays["logistic"]
         model.held_out_ = arrays["held_mean"], arrays["held_std"]
-        model.domain_ = Neighbourhood.load(folder)
+        model.domain_, model.cells_ = Neighbourhood.load(folder), unpack_cells(arrays)
         return model
