@@ -10,7 +10,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -28,7 +28,7 @@ from screenwise.train.device import device_of, limit_threads, mixed_precision, s
 from screenwise.train.optimisers import clip_gradients, make_optimisers
 from screenwise.train.sparse_adam import DeferredAdam
 
-SCHEDULES = ("cosine", "constant")
+SCHEDULES = ("cosine", "constant", "steps")
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,15 @@ class Training:
     weight_decay: float = 0.0
     """Decoupled decay of weight matrices (AdamW); biases never decay."""
     schedule: str = "cosine"
-    """How the rate falls after the warm-up: "cosine" (to `final_rate`) or "constant"."""
+    """How the rate falls after the warm-up: "cosine" (to `final_rate`), "constant", or "steps" (at `milestones`)."""
     warm_up: float = 0.03
     """Share of all steps over which the rate rises from 0."""
     final_rate: float = 0.02
     """Rate of the last step, as a share of `learning_rate`."""
+    milestones: tuple[int, ...] = ()
+    """Epochs from which the rate is multiplied by `step_factor`, each once more."""
+    step_factor: float = 0.1
+    """See `milestones`."""
     clip: float | None = None
     """Largest length of the whole gradient; None = no limit."""
     patience: int | None = None
@@ -77,11 +81,17 @@ class Job:
 
     network: nn.Module
     loss: Callable[[NDArray[np.int64]], Tensor]
-    """Mean loss of some of the training rows (their positions); any randomness must come from torch."""
+    """Mean loss of some of the training rows (their positions); any randomness must come from torch. It may send
+    parts of the loss backward itself, and return the rest."""
     rows: int
     """Number of training rows."""
-    validate: Callable[[], float] | None = None
-    """Value of the present weights on held-out rows, lower is better; without gradients."""
+    validate: Callable[[], float | Mapping[str, float]] | None = None
+    """Value of the present weights on held-out rows, lower is better; without gradients. Or several, to be logged,
+    of which "valid" is that value."""
+    validate_every: int = 1
+    """Epochs between two validations; the last epoch always has one."""
+    optimisers: Callable[[nn.Module], list[torch.optim.Optimizer]] | None = None
+    """Makes the optimisers of the network; None = `make_optimisers` with the rate and the decay of the settings."""
     name: str = "network"
     """Names the checkpoint and the metric lines; one run may hold many."""
     key: str = ""
@@ -185,7 +195,10 @@ class _Loop:
             raise ModelError(message)
         self.job, self.settings, self.seed, self.run = job, settings, seed, run
         self.device = device_of(job.network)
-        self.optimisers = make_optimisers(job.network, settings.learning_rate, settings.weight_decay)
+        if job.optimisers is None:
+            self.optimisers = make_optimisers(job.network, settings.learning_rate, settings.weight_decay)
+        else:
+            self.optimisers = job.optimisers(job.network)
         self.steps = math.ceil(job.rows / settings.batch_size)
         self.history = History()
         self.best: dict[str, Tensor] = {}
@@ -206,9 +219,9 @@ class _Loop:
             self.whole = False
             rows = order[history.step * settings.batch_size : (history.step + 1) * settings.batch_size]
             self._set_rate(learning_rate(settings, history.epoch * self.steps + history.step, self.steps))
+            job.network.zero_grad(set_to_none=True)
             with mixed_precision(self.device, settings.precision):
                 loss = job.loss(rows)
-            job.network.zero_grad(set_to_none=True)
             loss.backward()
             if settings.clip is not None:
                 clip_gradients(job.network, settings.clip)
@@ -236,12 +249,14 @@ class _Loop:
             raise ModelError(message)
         line: dict[str, Any] = {"fit": job.name, "epoch": history.epoch, "loss": mean}
         last = history.epoch + 1 >= self.settings.epochs
-        if job.validate is not None or last:
+        judged = job.validate is not None and (last or (history.epoch + 1) % job.validate_every == 0)
+        if judged or last:
             self.catch_up()
-        if job.validate is not None:
+        if job.validate is not None and judged:
             job.network.eval()
             with torch.no_grad(), mixed_precision(self.device, self.settings.precision):
-                line["valid"] = float(job.validate())
+                found = job.validate()
+            line |= dict(found) if isinstance(found, Mapping) else {"valid": float(found)}
             if line["valid"] < history.best:
                 history.best, history.best_epoch = line["valid"], history.epoch
                 self.best = _copy(job.network.state_dict()) if self.settings.patience is not None else {}
@@ -352,6 +367,9 @@ def learning_rate(settings: Training, step: int, steps: int) -> float:
     >>> settings = Training(epochs=10, learning_rate=1.0, warm_up=0.1, final_rate=0.0)
     >>> [round(learning_rate(settings, step, 10), 2) for step in (0, 9, 54, 99)]
     [0.1, 1.0, 0.51, 0.0]
+    >>> settings = Training(epochs=10, warm_up=0.0, learning_rate=1.0, schedule="steps", milestones=(4, 8))
+    >>> [round(learning_rate(settings, step, 10), 2) for step in (39, 40, 79, 80)]
+    [1.0, 0.1, 0.1, 0.01]
     """
     total = settings.epochs * steps
     rising = round(settings.warm_up * total)
@@ -359,6 +377,9 @@ def learning_rate(settings: Training, step: int, steps: int) -> float:
         return settings.learning_rate * (step + 1) / rising
     if settings.schedule == "constant":
         return settings.learning_rate
+    if settings.schedule == "steps":
+        passed = sum(step // steps >= epoch for epoch in settings.milestones)
+        return settings.learning_rate * settings.step_factor**passed
     share = (step - rising) / max(1, total - 1 - rising)
     low = settings.final_rate
     return settings.learning_rate * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * share)))
