@@ -21,7 +21,7 @@ from torch import nn  # noqa: E402
 from screenwise.data.datasets import load_dataset  # noqa: E402
 from screenwise.models.inputs import Inputs  # noqa: E402
 from screenwise.models.multitask import MultiTask, MultiTaskConfig  # noqa: E402
-from screenwise.models.multitask_network import MultiTaskNetwork  # noqa: E402
+from screenwise.models.multitask_network import MultiTaskNetwork, NetworkShape  # noqa: E402
 from screenwise.prediction import Z90  # noqa: E402
 from screenwise.represent.fingerprint import Fingerprint  # noqa: E402
 from screenwise.train.optimisers import make_optimisers  # noqa: E402
@@ -74,12 +74,12 @@ def speed(conditions):
     order = np.random.default_rng(0).permutation(x.shape[0])[: BATCH * (STEPS + WARM)]
     batches = [x[rows] for rows in order.reshape(-1, BATCH)]
     torch.manual_seed(0)
-    ours = MultiTaskNetwork(x.shape[1], (400, 400), 30, dropout=0.3)
+    ours = MultiTaskNetwork(x.shape[1], [False] * 30, NetworkShape((400, 400), (0.3,)))
     optimisers = make_optimisers(ours, 1e-3, 0.0)
 
     def our_step(rows):
         ours.zero_grad(set_to_none=True)
-        ours(SparseBatch.from_csr(rows)).square().mean().backward()
+        ours(SparseBatch.from_csr(rows))[0].square().mean().backward()
         for optimiser in optimisers:
             optimiser.step()
 

@@ -20,7 +20,9 @@ from screenwise.config import from_mapping, to_mapping
 from screenwise.errors import ConfigError, ModelError
 from screenwise.models.inputs import InputRows, Inputs
 from screenwise.models.measured import missing_note
-from screenwise.models.multitask_network import CellTable, Lots, MultiTaskNetwork, batch_loss
+from screenwise.models.multitask_cells import CellTable, Lots, typical_length
+from screenwise.models.multitask_loss import BatchLoss
+from screenwise.models.multitask_network import MultiTaskNetwork, NetworkShape
 from screenwise.models.multitask_scale import Calibration, Scaling, calibrate, cell_table, learn_scaling
 from screenwise.prediction import Prediction
 from screenwise.represent.fingerprint import Fingerprint
@@ -246,7 +248,8 @@ class MultiTask:
         tasks = pd.DataFrame(head["tasks"])
         networks = []
         for member in range(model.config.members):
-            network = MultiTaskNetwork(inputs.width, model.config.hidden, len(tasks), dropout=model.config.dropout)
+            shape = NetworkShape(model.config.hidden, (model.config.dropout,))
+            network = MultiTaskNetwork(inputs.width, scaling.binary, shape)
             network.load_state_dict(under(f"member{member}."))
             networks.append(network.to(choose_device(model.config.device)).eval())
         model.fitted_ = Fitted(tasks, inputs, scaling, calibration, tuple(networks))
@@ -276,11 +279,10 @@ class MultiTask:
 
     def _first_network(self, table: CellTable, seed: int, member: int) -> MultiTaskNetwork:
         # substructures of a compound come together: twice the squared length keeps first outputs small
-        active = 2 * float(np.square(table.x.data).sum()) / len(table)
+        active = 2 * typical_length(table.x)
+        shape = NetworkShape(self.config.hidden, (self.config.dropout,))
         with seeded(derive_seed(seed, "multitask", "weights", member), torch.device("cpu")):
-            network = MultiTaskNetwork(
-                table.x.shape[1], self.config.hidden, len(table.binary), dropout=self.config.dropout, active=active
-            )
+            network = MultiTaskNetwork(table.x.shape[1], table.binary, shape, active=active)
         return network.to(choose_device(self.config.device))
 
     def _train(self, network: MultiTaskNetwork, lots: Lots, name: str, context: tuple[Run | None, int]) -> None:
@@ -288,11 +290,12 @@ class MultiTask:
 
         def validate() -> float:
             parts = np.split(lots.held, range(CHUNK, len(lots.held), CHUNK))
-            return sum(float(batch_loss(network, lots.judge, part)) * len(part) for part in parts) / len(lots.held)
+            judge = BatchLoss(judging=True)
+            return sum(float(judge(network, lots.judge, part)) * len(part) for part in parts) / len(lots.held)
 
         job = Job(
             network,
-            lambda rows: batch_loss(network, lots.table, lots.rows[rows]),
+            lambda rows: BatchLoss()(network, lots.table, lots.rows[rows]),
             rows=len(lots.rows),
             validate=validate if len(lots.held) else None,
             name=name,
@@ -332,7 +335,7 @@ class MultiTask:
             else:
                 row, task = (torch.from_numpy(np.asarray(part, np.int64)).to(device) for part in cells)
                 found = [network.cells(batch, row, task) for network in self._state().networks]
-        return torch.stack(found).cpu().numpy()
+        return torch.cat(found).cpu().numpy()
 
     def _finish(self, members: NDArray[np.float32], task: NDArray[np.int64]) -> tuple[Any, Any, Any]:
         """Return mean, std and each member's prediction, in the units of the tasks (last axis)."""

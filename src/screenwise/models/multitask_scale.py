@@ -10,7 +10,8 @@ from scipy.sparse import csr_array
 
 from screenwise.errors import ModelError
 from screenwise.evaluate.calibration import limited_factor
-from screenwise.models.multitask_network import CellTable, MultiTaskNetwork, outputs
+from screenwise.models.multitask_cells import CellTable, outputs
+from screenwise.models.multitask_network import MultiTaskNetwork
 from screenwise.screen import Screen
 
 PRIOR_CELLS = 20.0
@@ -140,12 +141,12 @@ def _spread(members: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def _outputs(networks: Sequence[MultiTaskNetwork], table: CellTable, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return (k, m) outputs for the cells of some rows."""
+    """Return (k, m) outputs of all heads for the cells of some rows."""
     parts = np.split(rows, range(CHUNK, len(rows), CHUNK)) if len(rows) else []
-    found: list[NDArray[np.float32]] = [np.zeros((len(networks), 0), np.float32)]
+    found: list[NDArray[np.float32]] = [np.zeros((sum(network.shape.heads for network in networks), 0), np.float32)]
     with torch.no_grad():
         for part in parts:
-            found.append(np.stack([outputs(network, table, part)[0].cpu().numpy() for network in networks]))
+            found.append(np.concatenate([outputs(network, table, part)[0].cpu().numpy() for network in networks]))
     return np.concatenate(found, axis=1)
 
 
