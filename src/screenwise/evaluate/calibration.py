@@ -1,10 +1,9 @@
-"""Is the spread right: coverage, conformal intervals and sets, calibration errors.
+"""Is the spread right: coverage, conformal factors of it, calibration errors.
 
 `alpha` is the share of errors allowed: 0.1 asks for 90 % intervals. All guarantees rest on calibration
 and test cells being exchangeable, which new chemistry breaks: report the achieved coverage beside them.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
 
 from screenwise.errors import DataError
-from screenwise.evaluate.grouped import Scores, divide, group, order_statistic, task_order
+from screenwise.evaluate.grouped import Scores, divide, group, order_statistic
 from screenwise.evaluate.metrics import HALF, Metric, spearman
 from screenwise.prediction import Z90
 
@@ -105,7 +104,7 @@ def expected_calibration_error(
 ) -> Scores:
     """Return, per task, the mean distance of observed rates from predicted probabilities in equal-width bins.
 
-    Sum over bins of |observed rate - mean probability| x share of cells (Naeini et al. 2015, eq. 2).
+    Bins are closed above, as SparseChem's. Sum over bins of |observed rate - mean probability| x share of cells (Naeini et al. 2015, eq. 2).
 
     Examples
     --------
@@ -113,7 +112,8 @@ def expected_calibration_error(
     [0.1]
     """
     cells = group(value, prediction, task, tasks, weight)
-    place = np.clip((cells.prediction * bins).astype(np.int64), 0, bins - 1)
+    # The bounds as floating-point numbers have them: a probability equal to one belongs below it.
+    place = np.clip(np.searchsorted(np.linspace(0, 1, bins + 1), cells.prediction) - 1, 0, bins - 1)
     fine = group(cells.value, cells.prediction, cells.task * bins + place, tasks * bins, cells.weight)
     gap = np.abs(fine.total(cells.prediction - (cells.value > HALF)))
     return divide(gap.reshape(tasks, bins, *gap.shape[1:]).sum(axis=1), cells.count())
@@ -265,128 +265,6 @@ def limited_factor(score: ArrayLike, alpha: float = 0.1) -> float:
     if len(scores) < FACTOR_ROWS:
         return 1.0
     return round(float(np.clip(conformal_factor(scores, alpha), *FACTOR_LIMITS)), 4)
-
-
-def tail_scores(
-    value: ArrayLike, mean: ArrayLike, std: ArrayLike, relation: ArrayLike
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return one-sided scores of calibration cells, censored ones included: (below, above), (m,) each.
-
-    `below` says how many std the true value lies under the mean, `above` how many over it. Where the
-    truth is below the number given ("<"), `above` is no larger than for that number, which is used;
-    how far below it lies is unknown and counts as infinite. Likewise for ">". Bounds made from
-    these scores with `conformal_quantile` therefore hold for censored measurements too, at the
-    price of width. Scores that are infinite may be dropped: then only exact measurements are promised.
-
-    Examples
-    --------
-    >>> below, above = tail_scores([5.0, 5.0], [4.0, 4.0], [1.0, 1.0], [0, -1])
-    >>> below.tolist(), above.tolist()
-    ([-1.0, inf], [1.0, 1.0])
-    """
-    side = np.asarray(relation)
-    above = divide(np.asarray(value, np.float64) - np.asarray(mean, np.float64), std)
-    return np.where(side < 0, np.inf, -above), np.where(side > 0, np.inf, above)
-
-
-def conformal_interval(
-    mean: ArrayLike, std: ArrayLike, below: ArrayLike, above: ArrayLike | None = None
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return (lower, upper) = mean - below std, mean + above std; one bound for both ends when `above` is None.
-
-    Examples
-    --------
-    >>> [end.tolist() for end in conformal_interval([1.0], [2.0], 1.5)]
-    [[-2.0], [4.0]]
-    """
-    centre, spread = np.asarray(mean, np.float64), np.asarray(std, np.float64)
-    high = below if above is None else above
-    return centre - np.asarray(below) * spread, centre + np.asarray(high) * spread
-
-
-@dataclass(frozen=True)
-class CalibrationCells:
-    """Cells that a classifier did not learn from."""
-
-    score: NDArray[Any]
-    """(m,) predicted probabilities of the positive class, or any score that grows with it."""
-    label: NDArray[Any]
-    """(m,) 1 positive, 0 negative."""
-    task: NDArray[Any]
-    """(m,)"""
-
-
-def mondrian_p_values(calibration: CalibrationCells, score: ArrayLike, task: ArrayLike, tasks: int) -> Scores:
-    """Return p-values of the labels negative and positive for new cells, (m, 2), within task and class.
-
-    p = (calibration cells of the class at least as strange + 1) / (cells of the class + 1); strange = a
-    low score for a positive, a high one for a negative (Vovk 2012; Heyndrickx et al. 2023).
-
-    Examples
-    --------
-    >>> seen = CalibrationCells(np.array([0.1, 0.2, 0.8, 0.9]), np.array([0, 0, 1, 1]), np.zeros(4, int))
-    >>> mondrian_p_values(seen, [0.85], [0], 1).round(3).tolist()
-    [[0.333, 0.667]]
-    """
-    fresh, index = np.asarray(score, np.float64), np.asarray(task, np.int64)
-    known, home = np.asarray(calibration.score, np.float64), np.asarray(calibration.task, np.int64)
-    positive = np.asarray(calibration.label, np.float64) > HALF
-    p = np.empty((len(fresh), 2))
-    for label, sign in ((0, 1.0), (1, -1.0)):
-        own = (positive == label) & np.isfinite(known)
-        number = np.bincount(home[own], minlength=tasks)
-        p[:, label] = (_at_least(sign * known[own], home[own], sign * fresh, index) + 1) / (number[index] + 1)
-    p[np.isnan(fresh)] = np.nan
-    return p
-
-
-def _at_least(known: NDArray[Any], home: NDArray[Any], x: NDArray[Any], task: NDArray[Any]) -> NDArray[Any]:
-    """Count, for each x, the known numbers of its task that are >= x."""
-    order, _ = task_order(np.concatenate([task, home]), np.concatenate([x, known]))
-    # Stable: an x stands before the known numbers equal to it, so that those count as at least x.
-    is_known = order >= len(x)
-    before = np.cumsum(is_known)
-    place = np.empty(len(order), np.int64)
-    place[order] = before
-    upto = np.searchsorted(np.sort(home), task, side="right")
-    return upto - place[: len(x)]
-
-
-def prediction_sets(p_values: NDArray[Any], alpha: float) -> NDArray[np.bool_]:
-    """Return which labels cannot be ruled out at error level alpha, (m, 2) negative, positive.
-
-    Examples
-    --------
-    >>> prediction_sets(np.array([[0.05, 0.8]]), 0.1).tolist()
-    [[False, True]]
-    """
-    return p_values > alpha
-
-
-def efficiency(sets: NDArray[np.bool_], task: ArrayLike, tasks: int) -> Scores:
-    """Return conformal efficiencies, (t,): shares of cells with exactly one label. Needs no measurement.
-
-    Examples
-    --------
-    >>> efficiency(np.array([[True, False], [True, True]]), [0, 0], 1).tolist()
-    [0.5]
-    """
-    single = sets.sum(axis=1) == 1
-    return group(single, single, task, tasks).mean(single)
-
-
-def validity(sets: NDArray[np.bool_], label: ArrayLike, task: ArrayLike, tasks: int) -> Scores:
-    """Return, per task and class, the share of cells whose set holds their label, (t, 2).
-
-    Examples
-    --------
-    >>> validity(np.array([[True, False], [True, True]]), [0, 1], [0, 0], 1).tolist()
-    [[1.0, 1.0]]
-    """
-    classes = (np.asarray(label, np.float64) > HALF).astype(np.int64)
-    held = sets[np.arange(len(classes)), classes]
-    cells = group(classes, held, np.asarray(task, np.int64) * 2 + classes, tasks * 2)
-    return cells.mean(held).reshape(tasks, 2)
 
 
 CALIBRATION_METRICS: dict[str, Metric] = {

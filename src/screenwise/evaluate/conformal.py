@@ -1,0 +1,341 @@
+"""Conformal prediction per task: sets of classes and intervals of values that are wrong as seldom as asked.
+
+Both compare a new prediction with cells that the model did not learn from (`CalibrationCells`). `error` is
+the share of mistakes allowed. What is promised rests on calibration and new cells being exchangeable, which
+new chemistry breaks: report the achieved validity beside the efficiency. A task, or one class of it, with too
+few calibration cells borrows those of all tasks; that its share of mistakes is then right is no longer sure,
+and the source says so.
+
+Vovk et al., Algorithmic Learning in a Random World (2005), chapter 4.5 (class-conditional, Mondrian);
+Papadopoulos et al., Neural Networks 24 (2011) (normalised intervals); Heyndrickx et al., J. Chem. Inf. Model.
+64, 2331 (2024) (conformal efficiency as applicability domain).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numba import njit
+from numpy.typing import ArrayLike, NDArray
+
+from screenwise.errors import DataError
+from screenwise.evaluate.calibration import conformal_rank
+from screenwise.evaluate.grouped import Scores, divide, order_statistic
+from screenwise.prediction import CalibrationCells
+
+LEAST_LABELS = 10
+"""With fewer calibration cells a class of a task borrows from all tasks."""
+LEAST_VALUES = 20
+"""With fewer exact calibration values a task borrows from all tasks."""
+OWN, POOL, NONE = "own", "pool", "none"
+"""Where a task's calibration comes from: its own cells, those of all tasks, or too few even of them."""
+HALF = 0.5
+
+
+def class_p_values(
+    calibration: CalibrationCells,
+    mean: ArrayLike,
+    task: ArrayLike,
+    *,
+    least: int = LEAST_LABELS,
+    tau: ArrayLike | None = None,
+) -> NDArray[np.float64]:
+    """Return how well each label fits what was predicted of new cells: p-values of 0 and 1, (m, 2).
+
+    p = (calibration cells of the task and class at least as strange + 1) / (cells of the class + 1). Strange
+    is a low score of a positive, a high one of a negative.
+
+    Parameters
+    ----------
+    calibration
+        Cells of classification tasks; those without a prediction are left out.
+    mean
+        (m,) predicted probabilities of class 1, or any score that grows with it; NaN has NaN p-values.
+    task
+        (m,)
+    least
+        A class with fewer calibration cells than this takes those of the class of all tasks.
+    tau
+        (m,) random numbers in [0, 1): what share of the cells exactly as strange counts, itself included.
+        None = all of them, which errs on the safe side.
+
+    Examples
+    --------
+    >>> seen = calibration_cells(task=[0, 0, 0, 0], label=[0, 0, 1, 1], score=[0.1, 0.2, 0.8, 0.9])
+    >>> class_p_values(seen, [0.85], [0], least=1).round(3).tolist()
+    [[0.333, 0.667]]
+    """
+    score, home = np.asarray(mean, np.float64), np.asarray(task, np.int64)
+    p = np.empty((len(score), 2))
+    for label, sign in ((0, 1.0), (1, -1.0)):
+        known = _of_class(calibration, label)
+        strange, start = _sorted_bins(sign * known.mean.astype(np.float64), known.task, _tasks(known.task, home))
+        number = np.diff(start)
+        place = np.where(number[home] < least, len(number) - 1, home)
+        at_least, more = _as_strange(strange, start, sign * score, place)
+        counted = at_least + 1.0 if tau is None else more + np.asarray(tau) * (at_least - more + 1)
+        p[:, label] = counted / (number[place] + 1)
+    p[np.isnan(score)] = np.nan
+    return p
+
+
+def calibration_cells(task: ArrayLike, label: ArrayLike, score: ArrayLike) -> CalibrationCells:
+    """Return calibration cells of classes from plain arrays, (m,) each; no std.
+
+    Examples
+    --------
+    >>> len(calibration_cells(task=[0, 0], label=[0, 1], score=[0.4, 0.9]))
+    2
+    """
+    value = np.asarray(label, np.float32)
+    empty = np.full(len(value), np.nan, np.float32)
+    home = np.asarray(task, np.int64)
+    return CalibrationCells(home, value, np.zeros(len(value), np.int8), np.asarray(score), empty)
+
+
+def class_source(calibration: CalibrationCells, tasks: int, *, least: int = LEAST_LABELS) -> NDArray[np.object_]:
+    """Return, per task and class, (t, 2), whose calibration cells `class_p_values` uses: "own", "pool" or "none".
+
+    Examples
+    --------
+    >>> seen = calibration_cells(task=[0, 0, 1], label=[0, 1, 1], score=[0.1, 0.9, 0.8])
+    >>> class_source(seen, 2, least=1).tolist()
+    [['own', 'own'], ['pool', 'own']]
+    """
+    number = [np.bincount(_of_class(calibration, label).task, minlength=tasks) for label in (0, 1)]
+    return _source(np.stack(number, axis=1), least)
+
+
+def label_sets(p_values: NDArray[Any], error: float) -> NDArray[np.bool_]:
+    """Return which labels cannot be ruled out at an error level, (m, 2); no prediction has neither.
+
+    Examples
+    --------
+    >>> label_sets(np.array([[0.05, 0.8], [0.3, 0.4]]), 0.1).tolist()
+    [[False, True], [True, True]]
+    """
+    _check(error)
+    return np.asarray(p_values) > error
+
+
+def conformal_table(
+    sets: NDArray[np.bool_], task: ArrayLike, tasks: int, label: ArrayLike | None = None
+) -> pd.DataFrame:
+    """Return, per task, how often a set says one thing, and how often it holds the measured label.
+
+    Parameters
+    ----------
+    sets
+        (m, 2) of `label_sets`.
+    task
+        (m,)
+    tasks
+        Number of tasks t.
+    label
+        (m,) measured 0 and 1, NaN where not measured; None = validity is not known.
+
+    Returns
+    -------
+    DataFrame
+        (t,) cells, efficiency (share of sets with exactly one label; needs no measurement), efficiency_0 and
+        efficiency_1 (of cells, those whose set is just that label), efficiency_some (without empty sets), both,
+        none (shares), positives, negatives (measured), validity_0, validity_1 (share of each class whose set holds it).
+
+    Examples
+    --------
+    >>> table = conformal_table(np.array([[True, False], [True, True]]), [0, 0], 1, [0, 1])
+    >>> table[["efficiency", "efficiency_0", "both", "validity_1"]].values.tolist()
+    [[0.5, 0.5, 0.5, 1.0]]
+    """
+    home = np.asarray(task, np.int64)
+    number = np.bincount(home, minlength=tasks)
+
+    def share(which: NDArray[np.bool_], of: NDArray[Any] = number) -> Scores:
+        return np.asarray(divide(np.bincount(home[which], minlength=tasks), of), np.float64)
+
+    zero, one = sets[:, 0], sets[:, 1]
+    single, some = zero != one, number - np.bincount(home[~zero & ~one], minlength=tasks)
+    table = pd.DataFrame({"cells": number, "efficiency": share(single)})
+    table["efficiency_0"], table["efficiency_1"] = share(zero & ~one), share(one & ~zero)
+    table["efficiency_some"] = share(single, some)
+    table["both"], table["none"] = share(zero & one), share(~zero & ~one)
+    known = np.full(len(home), np.nan) if label is None else np.asarray(label, np.float64)
+    negative, positive = known <= HALF, known > HALF
+    table["negatives"] = np.bincount(home[negative], minlength=tasks)
+    table["positives"] = np.bincount(home[positive], minlength=tasks)
+    table["validity_0"] = share(negative & zero, table["negatives"].to_numpy())
+    table["validity_1"] = share(positive & one, table["positives"].to_numpy())
+    return table
+
+
+def residual_scores(cells: CalibrationCells) -> NDArray[np.float64]:
+    """Return how far predictions lie from what was measured, in predicted std, (m,).
+
+    Of a bound: how far the prediction lies on its wrong side, 0 on the right one. So much, at least, it is wrong.
+
+    Examples
+    --------
+    >>> three = [np.array(one) for one in ([0, 0, 0], [5.0, 5.0, 5.0], [0, -1, 1], [6.0, 6.0, 6.0], [1.0, 2.0, 1.0])]
+    >>> residual_scores(CalibrationCells(*three)).tolist()
+    [1.0, 0.5, 0.0]
+    """
+    away = divide(cells.mean.astype(np.float64) - cells.value, cells.std)
+    return np.asarray(np.where(cells.relation == 0, np.abs(away), np.maximum(-away * cells.relation, 0.0)))
+
+
+@dataclass(frozen=True)
+class Widths:
+    """How wide the intervals of each task must be."""
+
+    factor: NDArray[np.float64]
+    """(t,) intervals are mean +- factor x std; infinite where there is no calibration."""
+    source: NDArray[np.object_]
+    """(t,) "own", "pool" or "none"."""
+    blank: NDArray[np.float64]
+    """(t,) width of the interval that the measured calibration values alone would give: what knowing nothing costs."""
+
+
+def learn_widths(calibration: CalibrationCells, tasks: int, error: float, *, least: int = LEAST_VALUES) -> Widths:
+    """Learn intervals that hold a share 1 - error of new values, from cells that the model did not learn from.
+
+    The factor is the larger of two: that of the exact values alone, and that of all cells, where a bound
+    counts as wrong only if the whole interval lies beyond it. So both promises hold: of exact values, and of
+    values and bounds together. A model that learned bounds as values cannot make its intervals narrow with them.
+
+    Parameters
+    ----------
+    calibration
+        Cells of regression tasks; those without std are left out.
+    tasks
+        Number of tasks t.
+    error
+        Share of new values that may lie outside.
+    least
+        A task with fewer exact cells than this, or than a finite interval needs, takes those of all tasks.
+
+    Examples
+    --------
+    >>> value = np.arange(1.0, 20.0)
+    >>> parts = (np.zeros(19, int), value, np.zeros(19, int), np.zeros(19), np.ones(19))
+    >>> learn_widths(CalibrationCells(*parts), 1, 0.1, least=5).factor.tolist()
+    [18.0]
+    """
+    _check(error)
+    score = residual_scores(calibration)
+    there = np.isfinite(score)
+    exact = there & (calibration.relation == 0)
+    needed = max(least, int(np.ceil(1 / error - 1e-9)) - 1)
+    number = np.bincount(calibration.task[exact], minlength=tasks)
+    factor = np.maximum(*(_quantiles(score[cells], calibration.task[cells], tasks, error) for cells in (exact, there)))
+    factor = np.where(number < needed, factor[-1], factor[:-1])
+    value, home = calibration.value[exact].astype(np.float64), calibration.task[exact]
+    rank = [np.maximum(np.ceil(number * share), 1) for share in (error / 2, 1 - error / 2)]
+    low, high = (np.where(number > 0, order_statistic(value, one, home, tasks), np.nan) for one in rank)
+    return Widths(factor, _source(number, needed), high - low)
+
+
+def interval_table(
+    interval: tuple[ArrayLike, ArrayLike], cells: tuple[ArrayLike, ArrayLike, ArrayLike], tasks: int
+) -> pd.DataFrame:
+    """Return, per task, how wide intervals are and how often they hold what was measured.
+
+    Parameters
+    ----------
+    interval
+        (m,) lower and upper ends; NaN without a prediction.
+    cells
+        (m,) task, measured value (NaN = not measured) and relation.
+    tasks
+        Number of tasks t.
+
+    Returns
+    -------
+    DataFrame
+        (t,) cells (predicted), width (mean), exact and bounds (measured), validity (share of exact values inside),
+        validity_bounds (share of bounds that a value inside the interval would satisfy).
+
+    Examples
+    --------
+    >>> table = interval_table(([0.0, 0.0], [2.0, 2.0]), ([0, 0], [1.0, -1.0], [0, -1]), 1)
+    >>> table[["width", "validity", "validity_bounds"]].values.tolist()
+    [[2.0, 1.0, 0.0]]
+    """
+    low, high = (np.asarray(end, np.float64) for end in interval)
+    home, value, relation = np.asarray(cells[0], np.int64), np.asarray(cells[1], np.float64), np.asarray(cells[2])
+    there = np.isfinite(low)
+    number = np.bincount(home[there], minlength=tasks)
+    table = pd.DataFrame({"cells": number})
+    table["width"] = divide(np.bincount(home[there], weights=(high - low)[there], minlength=tasks), number)
+    measured = there & np.isfinite(value)
+    exact, bound = measured & (relation == 0), measured & (relation != 0)
+    inside = (value >= low) & (value <= high)
+    meets = np.where(relation < 0, low < value, high > value)
+    for name, validity, which, held in (
+        ("exact", "validity", exact, inside),
+        ("bounds", "validity_bounds", bound, meets),
+    ):
+        table[name] = np.bincount(home[which], minlength=tasks)
+        table[validity] = divide(np.bincount(home[which & held], minlength=tasks), table[name])
+    return table
+
+
+def _check(error: float) -> None:
+    if not 0 < error < 1:
+        message = f"The error level is {error}; it must lie between 0 and 1 (0.1 = one in ten may be wrong)."
+        raise DataError(message)
+
+
+def _of_class(calibration: CalibrationCells, label: int) -> CalibrationCells:
+    return calibration.take(((calibration.value > HALF) == label) & np.isfinite(calibration.mean))
+
+
+def _tasks(*homes: NDArray[np.int64]) -> int:
+    return 1 + max((int(home.max()) for home in homes if len(home)), default=-1)
+
+
+def _source(number: NDArray[np.int64], least: int) -> NDArray[np.object_]:
+    """Return, for numbers of calibration cells (t, ...), where calibration comes from."""
+    other = np.where(number.sum(axis=0) >= least, POOL, NONE)
+    return np.where(number >= least, OWN, other).astype(object)
+
+
+def _quantiles(score: NDArray[np.float64], task: NDArray[np.int64], tasks: int, error: float) -> NDArray[np.float64]:
+    """Return (t + 1,) conformal quantiles of each task's scores and, last, of all together."""
+    own = np.bincount(task, minlength=tasks)
+    both, home = np.tile(score, 2), np.concatenate([task, np.full(len(task), tasks)])
+    return order_statistic(both, conformal_rank(np.append(own, len(task)), error), home, tasks + 1)
+
+
+def _sorted_bins(
+    score: NDArray[np.float64], task: NDArray[np.int64], tasks: int
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return scores by task, rising, then those of all tasks together; and where each of the t + 1 bins starts."""
+    own = np.bincount(task, minlength=tasks)
+    start = np.concatenate([[0], np.cumsum(own), [2 * len(score)]])
+    return np.concatenate([score[np.lexsort((score, task))], np.sort(score)]), start
+
+
+@njit(cache=True)
+def _as_strange(known: Any, start: Any, x: Any, place: Any) -> Any:  # pragma: no cover
+    """Count, for each x, the known numbers of its bin that are >= x, and those > x, by bisection."""
+    at_least, more = np.empty(len(x), np.int64), np.empty(len(x), np.int64)
+    for cell in range(len(x)):
+        end = start[place[cell] + 1]
+        low, high = start[place[cell]], end
+        while low < high:
+            middle = (low + high) // 2
+            if known[middle] < x[cell]:
+                low = middle + 1
+            else:
+                high = middle
+        at_least[cell] = end - low
+        high = end
+        while low < high:
+            middle = (low + high) // 2
+            if known[middle] <= x[cell]:
+                low = middle + 1
+            else:
+                high = middle
+        more[cell] = end - low
+    return at_least, more
