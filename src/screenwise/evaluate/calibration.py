@@ -104,7 +104,8 @@ def expected_calibration_error(
 ) -> Scores:
     """Return, per task, the mean distance of observed rates from predicted probabilities in equal-width bins.
 
-    Bins are closed above, as SparseChem's. Sum over bins of |observed rate - mean probability| x share of cells (Naeini et al. 2015, eq. 2).
+    Sum over bins, closed above, of |observed rate - mean probability| x share of cells (Naeini et al.
+    2015, eq. 2).
 
     Examples
     --------

@@ -10,12 +10,15 @@ from numpy.typing import NDArray
 
 from screenwise.errors import DataError
 from screenwise.evaluate.calibration import CALIBRATION_METRICS
+from screenwise.evaluate.classification import CLASSIFICATION_METRICS
 from screenwise.evaluate.grouped import Scores
 from screenwise.evaluate.metrics import METRICS, Metric
 from screenwise.screen import EXACT, Screen
 
-ALL_METRICS: dict[str, Metric] = METRICS | CALIBRATION_METRICS
+ALL_METRICS: dict[str, Metric] = METRICS | CLASSIFICATION_METRICS | CALIBRATION_METRICS
 """Name -> score, of predictions and of their spread."""
+DETAILS = ("bedroc", "f1_best", "kappa", "kappa_best", "matthews", "sensitivity", "specificity", "ace")
+"""Scores that stand in the files and on pages of one run, and not in tables that people take in at a glance."""
 SLICED = ("rmse", "coverage", "roc_auc", "brier", "count")
 """Scores that are repeated on each slice, as `rmse_cliff`."""
 

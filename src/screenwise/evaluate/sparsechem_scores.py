@@ -6,7 +6,6 @@ A task with one class, or one cell, has NaN everywhere but in its counts, as the
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,9 +15,11 @@ from screenwise.errors import ConfigError, DataError
 from screenwise.evaluate.grouped import Grouped, divide, group
 from screenwise.evaluate.metrics import HALF, pearson, r_squared
 from screenwise.evaluate.sweep import (
+    BEDROC_ALPHA,
     PROBABILITY_FIELDS,
     RANKING_FIELDS,
     early_recognition,
+    kappa_of_counts,
     ordered,
     probability_scores,
     ranking_scores,
@@ -50,8 +51,6 @@ REGRESSION_FIELDS = ("rmse", "rmse_uncen", "rsquared", "corrcoef", "num_samples"
 """SparseChem's columns, in order."""
 MORE_REGRESSION_FIELDS = ("num_exact", "std_exact")
 """Columns beside them: the number of exact values, and their standard deviation."""
-BEDROC_ALPHA = 20.0
-"""With it the first 8 % of a ranking make 80 % of the score."""
 
 
 def classification_scores(
@@ -133,20 +132,6 @@ def classification_scores(
     one_class = (number == 0) | (negatives == 0)
     table.loc[one_class, [name for name in table if not name.startswith("num_")]] = np.nan
     return table
-
-
-def kappa_of_counts(tp: Any, fp: Any, tn: Any, fn: Any) -> Any:
-    """Return Cohen's kappa of called against true labels, (t,) or (t, b); NaN where there is one class only.
-
-    Examples
-    --------
-    >>> float(kappa_of_counts(3.0, 1.0, 3.0, 1.0))
-    0.5
-    """
-    total = tp + fp + tn + fn
-    expected = (tp + fn) * (tp + fp) + (fp + tn) * (tn + fn)
-    kappa = divide((tp + tn) * total - expected, total**2 - expected)
-    return np.where((tp + fn == 0) | (fp + tn == 0), np.nan, kappa)
 
 
 def regression_scores(

@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from screenwise.evaluate.grouped import Scores
+from screenwise.evaluate.grouped import Scores, divide
 
 RANKING_FIELDS = (
     "roc_auc_score",
@@ -29,6 +29,8 @@ RANKING_FIELDS = (
 PROBABILITY_FIELDS = ("bceloss", "ece", "ace", "std_ece", "std_ace", "brier", "tp", "fp", "tn", "fn")
 """What `probability_scores` returns, in order; the last four count labels called at 0.5."""
 
+BEDROC_ALPHA = 20.0
+"""With it the first 8 % of a ranking make 80 % of the score."""
 LARGEST_RATE = 0.99
 """A task's positive rate is taken to be at most this by the calibrated precision."""
 
@@ -60,8 +62,9 @@ def ordered(
     """
     scores = np.ascontiguousarray(score, np.float64)
     order, first = _order(scores, np.ascontiguousarray(task, np.int64), tasks)
-    weights = np.ones((len(scores), 1)) if weight is None else weight.reshape(len(scores), -1)[order].astype(np.float64)
-    return Ordered(scores[order], np.asarray(positive, np.float64)[order], np.ascontiguousarray(weights), first)
+    times = np.ones(len(scores)) if weight is None else np.asarray(weight, np.float64)
+    times = np.ascontiguousarray((times[:, None] if times.ndim == 1 else times)[order])
+    return Ordered(scores[order], np.asarray(positive, np.float64)[order], times, first)
 
 
 def ranking_scores(cells: Ordered, prior: float) -> Scores:
@@ -89,6 +92,20 @@ def early_recognition(cells: Ordered, alpha: float) -> Scores:
     Positives within a tie count with the mean of their weights over all orders of the tied cells.
     """
     return _early(cells.score, cells.positive, cells.weight, cells.first, alpha)
+
+
+def kappa_of_counts(tp: Any, fp: Any, tn: Any, fn: Any) -> Any:
+    """Return Cohen's kappa of called against true labels, (t,) or (t, b); NaN where there is one class only.
+
+    Examples
+    --------
+    >>> float(kappa_of_counts(3.0, 1.0, 3.0, 1.0))
+    0.5
+    """
+    total = tp + fp + tn + fn
+    expected = (tp + fn) * (tp + fp) + (fp + tn) * (tn + fn)
+    kappa = divide((tp + tn) * total - expected, total**2 - expected)
+    return np.where((tp + fn == 0) | (fp + tn == 0), np.nan, kappa)
 
 
 @njit(cache=True)
