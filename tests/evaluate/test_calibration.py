@@ -88,8 +88,8 @@ def test_a_prediction_without_spread_has_no_interval_score():
 
 
 def test_calibration_error_by_hand_and_weighted():
-    probability, label = np.array([0.1, 0.15, 0.9, 0.95, 1.0]), np.array([0, 1, 1, 1, 0])
-    expected = 2 / 5 * abs(0.5 - 0.125) + 3 / 5 * abs(2 / 3 - 0.95)
+    probability, label = np.array([0.12, 0.15, 0.92, 0.95, 1.0]), np.array([0, 1, 1, 1, 0])
+    expected = 2 / 5 * abs(0.5 - 0.135) + 3 / 5 * abs(2 / 3 - (0.92 + 0.95 + 1) / 3)
     task = np.zeros(5, int)
     assert calibration.expected_calibration_error(label, probability, task, 1)[0] == pytest.approx(expected)
     weight = np.array([[1, 0], [1, 0], [1, 0], [1, 2], [1, 1]])
