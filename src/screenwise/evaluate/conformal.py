@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from screenwise.errors import DataError
 from screenwise.evaluate.calibration import conformal_rank
-from screenwise.evaluate.grouped import Scores, divide, order_statistic
+from screenwise.evaluate.grouped import divide, order_statistic
 from screenwise.prediction import CalibrationCells
 
 LEAST_LABELS = 10
@@ -140,7 +140,7 @@ def conformal_table(
     DataFrame
         (t,) cells, efficiency (share of sets with exactly one label; needs no measurement), efficiency_0 and
         efficiency_1 (of cells, those whose set is just that label), efficiency_some (without empty sets), both,
-        none (shares), positives, negatives (measured), validity_0, validity_1 (share of each class whose set holds it).
+        none (shares), negatives, positives (measured), validity_0, validity_1 (share of each class whose set holds it).
 
     Examples
     --------
@@ -148,24 +148,51 @@ def conformal_table(
     >>> table[["efficiency", "efficiency_0", "both", "validity_1"]].values.tolist()
     [[0.5, 0.5, 0.5, 1.0]]
     """
-    home = np.asarray(task, np.int64)
-    number = np.bincount(home, minlength=tasks)
+    return label_shares(label_counts(sets, task, tasks, label))
 
-    def share(which: NDArray[np.bool_], of: NDArray[Any] = number) -> Scores:
-        return np.asarray(divide(np.bincount(home[which], minlength=tasks), of), np.float64)
 
-    zero, one = sets[:, 0], sets[:, 1]
-    single, some = zero != one, number - np.bincount(home[~zero & ~one], minlength=tasks)
-    table = pd.DataFrame({"cells": number, "efficiency": share(single)})
-    table["efficiency_0"], table["efficiency_1"] = share(zero & ~one), share(one & ~zero)
-    table["efficiency_some"] = share(single, some)
-    table["both"], table["none"] = share(zero & one), share(~zero & ~one)
+def label_counts(sets: NDArray[np.bool_], task: ArrayLike, tasks: int, label: ArrayLike | None = None) -> pd.DataFrame:
+    """Return the numbers behind `conformal_table`, (t,); those of two parts of a table add up.
+
+    Examples
+    --------
+    >>> label_counts(np.array([[True, False], [True, True]]), [0, 0], 1)[["cells", "single_0", "both"]].values.tolist()
+    [[2, 1, 1]]
+    """
+    home, zero, one = np.asarray(task, np.int64), sets[:, 0], sets[:, 1]
     known = np.full(len(home), np.nan) if label is None else np.asarray(label, np.float64)
     negative, positive = known <= HALF, known > HALF
-    table["negatives"] = np.bincount(home[negative], minlength=tasks)
-    table["positives"] = np.bincount(home[positive], minlength=tasks)
-    table["validity_0"] = share(negative & zero, table["negatives"].to_numpy())
-    table["validity_1"] = share(positive & one, table["positives"].to_numpy())
+    which = {
+        "cells": np.ones(len(home), bool),
+        "single_0": zero & ~one,
+        "single_1": one & ~zero,
+        "both": zero & one,
+        "none": ~zero & ~one,
+        "negatives": negative,
+        "positives": positive,
+        "held_0": negative & zero,
+        "held_1": positive & one,
+    }
+    return pd.DataFrame({name: np.bincount(home[cells], minlength=tasks) for name, cells in which.items()})
+
+
+def label_shares(counts: pd.DataFrame) -> pd.DataFrame:
+    """Return the table of `conformal_table` from `label_counts`.
+
+    Examples
+    --------
+    >>> counts = label_counts(np.array([[True, False]]), [0], 1)
+    >>> label_shares(counts + counts)[["cells", "efficiency"]].values.tolist()
+    [[2.0, 1.0]]
+    """
+    cells, single = counts["cells"], counts["single_0"] + counts["single_1"]
+    table = pd.DataFrame({"cells": cells, "efficiency": divide(single, cells)})
+    table["efficiency_0"], table["efficiency_1"] = (divide(counts[f"single_{one}"], cells) for one in (0, 1))
+    table["efficiency_some"] = divide(single, cells - counts["none"])
+    table["both"], table["none"] = (divide(counts[name], cells) for name in ("both", "none"))
+    for label, name in enumerate(("negatives", "positives")):
+        table[name] = counts[name]
+        table[f"validity_{label}"] = divide(counts[f"held_{label}"], counts[name])
     return table
 
 
@@ -261,23 +288,48 @@ def interval_table(
     >>> table[["width", "validity", "validity_bounds"]].values.tolist()
     [[2.0, 1.0, 0.0]]
     """
+    return interval_shares(interval_counts(interval, cells, tasks))
+
+
+def interval_counts(
+    interval: tuple[ArrayLike, ArrayLike], cells: tuple[ArrayLike, ArrayLike, ArrayLike], tasks: int
+) -> pd.DataFrame:
+    """Return the sums behind `interval_table`, (t,); those of two parts of a table add up.
+
+    Examples
+    --------
+    >>> interval_counts(([0.0], [2.0]), ([0], [1.0], [0]), 1)[["cells", "width", "held"]].values.tolist()
+    [[1.0, 2.0, 1.0]]
+    """
     low, high = (np.asarray(end, np.float64) for end in interval)
     home, value, relation = np.asarray(cells[0], np.int64), np.asarray(cells[1], np.float64), np.asarray(cells[2])
     there = np.isfinite(low)
-    number = np.bincount(home[there], minlength=tasks)
-    table = pd.DataFrame({"cells": number})
-    table["width"] = divide(np.bincount(home[there], weights=(high - low)[there], minlength=tasks), number)
-    measured = there & np.isfinite(value)
-    exact, bound = measured & (relation == 0), measured & (relation != 0)
-    inside = (value >= low) & (value <= high)
+    exact, bound = (there & np.isfinite(value) & ((relation == 0) == wanted) for wanted in (True, False))
     meets = np.where(relation < 0, low < value, high > value)
-    for name, validity, which, held in (
-        ("exact", "validity", exact, inside),
-        ("bounds", "validity_bounds", bound, meets),
-    ):
-        table[name] = np.bincount(home[which], minlength=tasks)
-        table[validity] = divide(np.bincount(home[which & held], minlength=tasks), table[name])
+    which = {
+        "cells": there,
+        "exact": exact,
+        "held": exact & (value >= low) & (value <= high),
+        "bounds": bound,
+        "met": bound & meets,
+    }
+    table = pd.DataFrame({name: np.bincount(home[one], minlength=tasks) for name, one in which.items()})
+    table["width"] = np.bincount(home[there], weights=(high - low)[there], minlength=tasks)
     return table
+
+
+def interval_shares(counts: pd.DataFrame) -> pd.DataFrame:
+    """Return the table of `interval_table` from `interval_counts`.
+
+    Examples
+    --------
+    >>> counts = interval_counts(([0.0], [2.0]), ([0], [1.0], [0]), 1)
+    >>> interval_shares(counts + counts)[["width", "validity"]].values.tolist()
+    [[2.0, 1.0]]
+    """
+    shares = {"width": ("width", "cells"), "validity": ("held", "exact"), "validity_bounds": ("met", "bounds")}
+    table = {name: divide(counts[part], counts[whole]) for name, (part, whole) in shares.items()}
+    return pd.DataFrame({name: counts[name] for name in ("cells", "exact", "bounds")} | table)
 
 
 def _check(error: float) -> None:
