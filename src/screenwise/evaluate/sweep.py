@@ -61,7 +61,7 @@ def ordered(
     ([0.3, 0.9, 0.2], [0, 1, 3])
     """
     scores = np.ascontiguousarray(score, np.float64)
-    order, first = _order(scores, np.ascontiguousarray(task, np.int64), tasks)
+    order, first = order_by_task(scores, np.ascontiguousarray(task, np.int64), tasks)
     times = np.ones(len(scores)) if weight is None else np.asarray(weight, np.float64)
     times = np.ascontiguousarray((times[:, None] if times.ndim == 1 else times)[order])
     return Ordered(scores[order], np.asarray(positive, np.float64)[order], times, first)
@@ -109,7 +109,8 @@ def kappa_of_counts(tp: Any, fp: Any, tn: Any, fn: Any) -> Any:
 
 
 @njit(cache=True)
-def _order(score: Any, task: Any, tasks: int) -> Any:
+def order_by_task(score: Any, task: Any, tasks: int) -> Any:
+    """Return the order of cells by task, then by falling score, (m,), and where each task begins in it, (t + 1,)."""
     first = np.zeros(tasks + 1, np.int64)
     for i in range(len(task)):
         first[task[i] + 1] += 1
