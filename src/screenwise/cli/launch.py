@@ -12,6 +12,7 @@ from cyclopts.config import Toml
 from screenwise.cli import campaign as _campaign  # noqa: F401 - names its commands
 from screenwise.cli import perturbseq as _perturbseq  # noqa: F401
 from screenwise.cli import screens as _screens  # noqa: F401
+from screenwise.cli import sparsechem as _sparsechem  # noqa: F401
 from screenwise.cli.root import app
 from screenwise.config import check_config, to_toml
 from screenwise.data.columns import Columns

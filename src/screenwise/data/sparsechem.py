@@ -16,7 +16,7 @@ Heyndrickx et al., J. Chem. Inf. Model. 64, 2331 (2024); github.com/melloddy/Spa
 """
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -340,7 +340,11 @@ def fold_inputs(x: csr_array, columns: int | None, transform: str = "none") -> c
     if columns is not None and x.shape[1] > columns:
         x = csr_array((x.data.copy(), x.indices % columns, x.indptr.copy()), shape=(x.shape[0], columns))
         x.sum_duplicates()
-    changes = {"binarize": lambda data: data > 0, "tanh": np.tanh, "log1p": np.log1p}
+    changes: dict[str, Callable[[Any], Any]] = {
+        "binarize": lambda data: data > 0,
+        "tanh": np.tanh,
+        "log1p": np.log1p,
+    }
     if transform not in changes:
         return x
     data = changes[transform](x.data).astype(np.float32)
