@@ -95,10 +95,8 @@ def condition_ids(conditions: pd.DataFrame, factors: list[str] | None = None) ->
         # Mixing a member's columns before the sum keeps (A low, B high) apart from (A high, B low).
         total += _mix(hashed) * present.get(member, np.ones(len(conditions), bool))[:, None]
     total = _mix(total)
-    digits = [
-        f"{high:016x}{low:016x}"[:20] for high, low in zip(total[:, 0].tolist(), total[:, 1].tolist(), strict=True)
-    ]
-    return np.asarray(digits, dtype=object)
+    text = total.astype(">u8").tobytes().hex()
+    return np.asarray([text[first : first + 20] for first in range(0, len(text), 32)], dtype=object)
 
 
 def _is_control(column: pd.Series) -> NDArray[np.bool_]:
@@ -109,10 +107,15 @@ def _is_control(column: pd.Series) -> NDArray[np.bool_]:
 def _hash_column(column: pd.Series, name: str) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
     """Hash distinct values once; (n, 2) words and whether a value is there."""
     codes, values = pd.factorize(column)
+    begun = hashlib.blake2b(f"{name}\x1f".encode(), digest_size=16)
+
+    def digest(value: Any) -> bytes:
+        one = begun.copy()
+        one.update(_canonical(value).encode())
+        return one.digest()
+
     words = np.zeros((len(values) + 1, 2), np.uint64)
-    for place, value in enumerate(values):
-        digest = hashlib.blake2b(f"{name}\x1f{_canonical(value)}".encode(), digest_size=16).digest()
-        words[place] = np.frombuffer(digest, np.uint64)
+    words[:-1] = np.frombuffer(b"".join(map(digest, values)), np.uint64).reshape(-1, 2)
     return words[codes], codes >= 0
 
 
@@ -121,7 +124,8 @@ def _canonical(value: Any) -> str:
         return str(bool(value))
     if isinstance(value, int | float | np.integer | np.floating):
         return f"{float(value):.9g}"
-    text = unicodedata.normalize("NFC", str(value)).strip()
+    text = str(value)
+    text = (text if text.isascii() else unicodedata.normalize("NFC", text)).strip()
     try:
         return f"{float(text):.9g}" if text and text[0] in "0123456789.+-" else text
     except ValueError:

@@ -43,6 +43,8 @@ LEAST_RANKED = 3
 """Held-out predictions below which their rank correlation says nothing."""
 DIMENSIONS = 64
 """Numbers that stand for conditions a forest could not read."""
+ASKED = 2**16
+"""Candidates that a model is asked about at a time, so that memory does not grow with the pool."""
 
 
 def choose_with_model(policy: Policy, known: Screen, plan: Plan, model: Model | None = None) -> Proposal:
@@ -76,9 +78,7 @@ def choose_with_model(policy: Policy, known: Screen, plan: Plan, model: Model | 
         Screen(conditions, tasks, Targets(learnt[:, None], None, known.targets.weight)),
         seed=derive_seed(plan.request.seed, "model"),
     )
-    asked = np.flatnonzero(plan.rules.open | np.isin(np.arange(len(pool)), [*plan.rules.first, *plan.pending]))
-    raw = model.predict(pool.iloc[asked].reset_index(drop=True))
-    prediction = _spread_out(_utility_of(raw, objective) if classes else raw, asked, len(pool))
+    prediction = _ask(model, plan, pool, lambda raw: _utility_of(raw, objective) if classes else raw, policy)
     best = float(target.max() if policy.acquisition in OVER_INCUMBENT else np.quantile(target, HIT_QUANTILE))
     kappa = policy.kappa_at(plan.request.progress_share)
     sign = _sign(objective) if classes else 1.0
@@ -207,9 +207,7 @@ def propose_from(
     plan = make_plan(pool, ids, request)
     if policy.acquisition == "random":
         return at_random(plan, 0, "at random")
-    asked = np.flatnonzero(plan.rules.open | np.isin(np.arange(len(pool)), [*plan.rules.first, *plan.pending]))
-    raw = model.predict(pool.iloc[asked].reset_index(drop=True))
-    prediction = _spread_out(_utility_of(_one_task(raw, task), request.objective), asked, len(pool))
+    prediction = _ask(model, plan, pool, lambda raw: _utility_of(_one_task(raw, task), request.objective), policy)
     known = prediction.mean[np.isfinite(prediction.mean)]
     if len(known) == 0:
         message = "The model predicts none of the open candidates; look at the note column of `screenwise predict`."
@@ -265,20 +263,26 @@ def _utility_of(prediction: Prediction, objective: Objective) -> Prediction:
     return Prediction(folded.astype(np.float32), spread.astype(np.float32), drawn, prediction.in_domain)
 
 
-def _spread_out(prediction: Prediction, asked: NDArray[np.int64], size: int) -> Prediction:
-    """Return the prediction of all n pool rows; NaN where none was asked for."""
-    mean = np.full((size, 1), np.nan, np.float32)
-    mean[asked] = prediction.mean[:, :1]
-    std, draws = None, None
-    if prediction.std is not None:
-        std = np.full((size, 1), np.nan, np.float32)
-        std[asked] = prediction.std[:, :1]
-    if prediction.draws is not None:
-        draws = np.full((len(prediction.draws), size, 1), np.nan, np.float32)
-        draws[:, asked] = prediction.draws[:, :, :1]
-    inside = np.zeros(size, bool)
-    if prediction.in_domain is not None:
-        inside[asked] = prediction.in_domain if prediction.in_domain.ndim == 1 else prediction.in_domain[:, 0]
+def _ask(
+    model: Model, plan: Plan, pool: pd.DataFrame, turn: Callable[[Prediction], Prediction], policy: Policy
+) -> Prediction:
+    """Return what a model says of all n pool rows, (n, 1), some at a time; NaN where a row is closed."""
+    size, rules = len(pool), plan.rules
+    asked = np.flatnonzero(rules.open | np.isin(np.arange(size), [*rules.first, *plan.pending]))
+    mean, std, inside = np.full((size, 1), np.nan, np.float32), None, np.zeros(size, bool)
+    draws, drawn = None, bool({"draws", "class_draws"} & set(BATCHES[policy.acquisition].needs))
+    for first in range(0, max(len(asked), 1), ASKED):
+        rows = asked[first : first + ASKED]
+        found = turn(model.predict(pool.iloc[rows].reset_index(drop=True)))
+        mean[rows] = found.mean[:, :1]
+        if found.std is not None:
+            std = np.full((size, 1), np.nan, np.float32) if std is None else std
+            std[rows] = found.std[:, :1]
+        if drawn and found.draws is not None:
+            draws = np.full((len(found.draws), size, 1), np.nan, np.float32) if draws is None else draws
+            draws[:, rows] = found.draws[:, :, :1]
+        if found.in_domain is not None:
+            inside[rows] = found.in_domain if found.in_domain.ndim == 1 else found.in_domain[:, 0]
     return Prediction(mean, std, draws, inside)
 
 

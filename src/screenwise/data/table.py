@@ -56,6 +56,28 @@ def read_table(path: Path) -> pd.DataFrame:
     return typed(read_raw(path).frame)
 
 
+def read_titles(path: Path) -> list[str]:
+    r"""Return the column titles of a table, of Parquet without reading its rows.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "a.csv"
+    >>> _ = path.write_text("id;x\n007;1.5\n")
+    >>> read_titles(path)
+    ['id', 'x']
+    """
+    if _kind(path) != ".parquet":
+        return list(read_raw(path).frame.columns)
+    from pyarrow.parquet import read_schema  # noqa: PLC0415
+
+    try:
+        return [str(name) for name in read_schema(path).names]
+    except Exception as error:  # pyarrow and the system have errors of their own
+        message = f"{path} cannot be read as .parquet: {error}."
+        raise DataError(message) from error
+
+
 def typed(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the table with numbers as numbers and True or False as such; ids with leading zeros stay text."""
     changed = {}

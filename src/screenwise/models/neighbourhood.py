@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numba import njit
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from screenwise.errors import ColumnError, StructureError
 from screenwise.evaluate.domain import learn_threshold, learn_thresholds
@@ -18,6 +19,7 @@ from screenwise.represent.kernels import Kernel, kernel_from_state, kernel_state
 from screenwise.rng import stream
 from screenwise.run import atomic_path, read_json, write_json
 from screenwise.screen import Screen
+from screenwise.train.threads import in_parts
 
 MOST_SAMPLED = 6_000
 """Training conditions whose nearest other one is looked for, at most."""
@@ -27,6 +29,8 @@ LEAST_CELLS = 20
 """With fewer nearest others a task takes the threshold of all tasks together."""
 HAIR = 1e-6
 """A similarity this little below the threshold counts as in; a similarity of 0 never does."""
+BLOCK_BYTES = 2**23
+"""Similarities that are in memory at a time, in each thread: what stays in a processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -76,9 +80,8 @@ class Neighbourhood:
         except ColumnError:
             return None
         found = np.zeros((features.shape[0], len(learned.threshold) + 1), bool)
-        for part in chunks(len(found), learned.features.shape[0], layers=2):
-            similar = similarities(learned.kernel, features[part], learned.features)
-            _mark(similar, learned.start, learned.group, learned.threshold, found[part])
+        with threadpool_limits(1, user_api="blas"):  # threads share the rows, not the products
+            in_parts(_look, learned, features, found, work=np.arange(len(found) + 1))
         inside = np.zeros((len(conditions), len(learned.group_of)), bool)
         inside[readable] = found[:, learned.group_of]
         return inside
@@ -199,7 +202,16 @@ def similarities(kernel: Kernel, a: Any, b: Any) -> NDArray[np.float32]:
     return np.asarray(found, np.float32)
 
 
-@njit(cache=True)
+def _look(learned: Known, features: Any, found: NDArray[np.bool_], rows: tuple[int, int]) -> None:
+    """Mark some rows, block by block."""
+    first, last = rows
+    for part in chunks(last - first, learned.features.shape[0], layers=2, budget=BLOCK_BYTES):
+        here = slice(first + part.start, first + part.stop)
+        similar = similarities(learned.kernel, features[here], learned.features)
+        _mark(similar, learned.start, learned.group, learned.threshold, found[here])
+
+
+@njit(cache=True, nogil=True)
 def _mark(similar: Any, start: Any, group: Any, threshold: Any, inside: Any) -> None:  # pragma: no cover
     """Mark the groups in which a row is near enough to some training condition."""
     lowest = threshold.min()

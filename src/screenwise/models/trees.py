@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from screenwise.evaluate.calibration import limited_factor
 from screenwise.models.learners import Answer, Lesson, Numbers
 from screenwise.rng import derive_seed, stream
+from screenwise.train.threads import in_parts
 
 CALIBRATION_ROWS = 2000
 """Rows whose out-of-bag predictions say how wide intervals must be."""
@@ -37,20 +38,21 @@ class Trees:
     """(1,) makes mean +- 1.645 spread hold 90 % of out-of-bag values."""
 
     def each(self, x: Numbers) -> NDArray[np.float64]:
-        """Return (n, k) answers of every tree for (n, d) inputs."""
+        """Return (n, k) answers of every tree for (n, d) inputs, rows shared out among threads."""
         out = np.empty((len(x), len(self.root)))
-        _descend(np.ascontiguousarray(x, np.float32), self._parts(), out)
+        rows = np.ascontiguousarray(x, np.float32)
+        in_parts(_descend, rows, self._parts(), out, work=np.arange(len(x) + 1))
         return out
 
     def _parts(self) -> Any:
         return self.root, self.feature, self.threshold, self.left, self.right, self.value
 
 
-@njit(cache=True)
-def _descend(x: Any, parts: Any, out: Any) -> None:  # pragma: no cover
+@njit(cache=True, nogil=True)
+def _descend(x: Any, parts: Any, out: Any, rows: Any) -> None:  # pragma: no cover
     root, feature, threshold, left, right, value = parts
     for tree in range(len(root)):
-        for row in range(len(x)):
+        for row in range(rows[0], rows[1]):
             node = root[tree]
             while feature[node] >= 0:
                 node = left[node] if x[row, feature[node]] <= threshold[node] else right[node]

@@ -7,6 +7,7 @@ import pandas as pd
 
 from screenwise.campaign.policy import Objective, Request, policy_for, propose_from
 from screenwise.campaign.round import RESERVED, plate_columns
+from screenwise.design.choose import BATCHES
 from screenwise.design.plate import PlateRules, layout, write_plate
 from screenwise.errors import ConfigError, DataError
 from screenwise.recipes.learn import conditions_for, open_run, own_columns, run_tasks, task_table
@@ -25,23 +26,25 @@ def propose(
     if ask.wells < 1:
         message = f"--wells is {ask.wells}; it must be at least 1."
         raise ConfigError(message)
-    model, tasks = open_run(run), run_tasks(run)
+    policy, model, tasks = policy_for("auto", ask.acquisition), open_run(run), run_tasks(run)
     objective = Objective.parse(ask.objective or _only(tasks))
     if objective.task not in tasks:
         message = f"The run knows no task {objective.task!r}; it knows {', '.join(tasks)}. Name one of them."
         raise ConfigError(message)
     conditions = conditions_for(run, pool, reading, progress=progress)
     usable = (conditions["note"].astype(str) == "") & ~conditions["condition_id"].duplicated()
-    open_pool = conditions[usable].reset_index(drop=True)
-    known = pd.read_parquet(run / "training.parquet")["condition_id"]
-    _some_left(open_pool["condition_id"].isin(known), conditions["note"].astype(str), (pool, run))
+    # a pool may be most of the memory: it is copied only where rows must go
+    open_pool = conditions if usable.all() else conditions[usable].reset_index(drop=True)
+    learnt = pd.read_parquet(run / "training.parquet")
+    measured = open_pool["condition_id"].isin(learnt["condition_id"])
+    _some_left(measured, conditions["note"].astype(str), (pool, run))
     proposal = propose_from(
         model,
         tasks.index(objective.task),
         open_pool,
         Request(objective, ask.wells, seed=ask.seed),
-        policy=policy_for("auto", ask.acquisition),
-        measured=_measured(open_pool, known, task_table(run)),
+        policy=policy,
+        measured=_measured(open_pool[measured], learnt, task_table(run)),
     )
     said = {
         "score": proposal.score,
@@ -50,26 +53,39 @@ def propose(
         "in_domain": proposal.in_domain,
         "reason": proposal.reason,
     }
-    own = plate_columns(conditions.drop(columns="note"), conditions.attrs.get("titles", {}), {*RESERVED, *said})
-    plate = own[usable].iloc[proposal.rows].reset_index(drop=True).assign(**said)
-    write_plate(layout(plate, PlateRules(), ask.seed), out, [objective.task])
-    chosen = own_columns(conditions)[usable].iloc[proposal.rows].reset_index(drop=True).assign(**said)
+    rows = open_pool.iloc[proposal.rows].reset_index(drop=True)
+    rows.attrs = conditions.attrs
+    plate = plate_columns(rows.drop(columns="note"), conditions.attrs.get("titles", {}), {*RESERVED, *said})
+    write_plate(layout(plate.assign(**said), PlateRules(), ask.seed), out, [objective.task])
+    chosen = own_columns(rows).assign(**said)
     facts = {
         "objective": str(objective),
         "candidates": len(open_pool),
-        "already measured": int(open_pool["condition_id"].isin(known).sum()),
+        "already measured": int(measured.sum()),
         "left out, unreadable or doubled": int((~usable).sum()),
         "chosen": len(chosen),
     }
-    rows = [{str(name): value for name, value in row.items()} for row in chosen.head(SHOWN).to_dict("records")]
-    fewer = f"Only {len(chosen)} of {ask.wells} wells are filled: the pool has no more open candidates."
-    return Outcome(facts, rows, [fewer] if len(chosen) < ask.wells else [], {"plate map": str(out)})
+    table = [{str(name): value for name, value in row.items()} for row in chosen.head(SHOWN).to_dict("records")]
+    notes = []
+    if len(chosen) < ask.wells:
+        notes.append(f"Only {len(chosen)} of {ask.wells} wells are filled: the pool has no more open candidates.")
+    if "embedding" in BATCHES[policy.acquisition].needs and not _describes(learnt):
+        notes.append(
+            f"The run keeps only the names of what it learned from: {policy.acquisition} knows where the "
+            f"{int(measured.sum())} of them lie that are in the pool. Fit the run again to have it know all."
+        )
+    return Outcome(facts, table, notes, {"plate map": str(out)})
 
 
-def _measured(pool: pd.DataFrame, known: pd.Series, tasks: pd.DataFrame) -> Screen:
-    """Return which conditions of the pool were measured, and of what kind the tasks are; the values are the model's."""
-    rows = pool[pool["condition_id"].isin(known)].reset_index(drop=True)
+def _measured(inside: pd.DataFrame, learnt: pd.DataFrame, tasks: pd.DataFrame) -> Screen:
+    """Return what was measured, in the pool or not, and of what kind the tasks are; the values are the model's."""
+    rows = (learnt if _describes(learnt) else inside).reset_index(drop=True)
     return Screen(rows, tasks, Targets(np.full((len(rows), len(tasks)), np.nan)))
+
+
+def _describes(learnt: pd.DataFrame) -> bool:
+    """Whether a run says what its training conditions are; those of releases before 0.2 hold their ids alone."""
+    return len(learnt.columns) > 1
 
 
 def _some_left(measured: pd.Series, notes: pd.Series, names: tuple[str, Path]) -> None:

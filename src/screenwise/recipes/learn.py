@@ -16,7 +16,7 @@ from screenwise.config import from_mapping, to_mapping
 from screenwise.data.assay import Assay
 from screenwise.data.columns import Columns
 from screenwise.data.split import Fold, make_folds
-from screenwise.data.table import read_table, write_table
+from screenwise.data.table import read_table, read_titles, write_table
 from screenwise.errors import ColumnError, DataError, ModelError
 from screenwise.evaluate.compare import score_cells
 from screenwise.evaluate.trial import predict_cells
@@ -99,7 +99,7 @@ def predict(
 def evaluate(run: Path, table: str, out: Path, reading: Reading = Reading(), *, progress: Progress = silent) -> Outcome:
     """Score a run on measured rows that it has not seen; rows it has seen are left out and counted."""
     model, tasks = open_run(run), run_tasks(run)
-    data = measured(table, replace(reading, columns=_columns_of(run, table, reading.columns)), progress=progress)
+    data = measured(table, replace(reading, columns=columns_of(run, table, reading.columns)), progress=progress)
     screen = Screen(_with_run_features(run, data.screen.conditions), data.screen.tasks, data.screen.targets)
     known = [name for name in screen.task_names if name in tasks]
     if not known:
@@ -171,20 +171,19 @@ def run_tasks(run: Path) -> list[str]:
 
 def conditions_for(run: Path, table: str, reading: Reading, *, progress: Progress = silent) -> pd.DataFrame:
     """Read conditions for a fitted run: its columns and features unless the user names others."""
-    columns = _columns_of(run, table, reading.columns)
+    columns = columns_of(run, table, reading.columns)
     return _with_run_features(run, candidates(table, replace(reading, columns=columns), progress=progress))
 
 
-def _columns_of(run: Path, table: str, given: Columns) -> Columns:
+def columns_of(run: Path, table: str, given: Columns) -> Columns:
     """Take what the user says now; else what was said at the fit, where the table has it."""
     before = from_mapping(Columns, read_json(run / "config.json")["columns"])
-    if not Path(table).is_file():
+    said = {name: value for name, value in vars(before).items() if value is not None and getattr(given, name) is None}
+    if not said or not Path(table).is_file():
         return given
-    there = list(map(str, read_table(Path(table)).columns))
+    there = read_titles(Path(table))
     keep: dict[str, Any] = {
-        name: value
-        for name, value in vars(before).items()
-        if getattr(given, name) is None and value is not None and all(_named(one, there) for one in _listed(value))
+        name: value for name, value in said.items() if all(_named(one, there) for one in _listed(value))
     }
     return replace(given, **keep)
 
@@ -303,10 +302,12 @@ def _held_out(model: Any, screen: Screen, fold: Fold, seed: int) -> list[dict[st
 
 
 def _write_inputs(out: Path, data: Assay, train: Screen, reading: Reading) -> None:
-    learnt = np.unique(train.targets.cells().row)
+    cells = train.targets.cells()
+    learnt, place = np.unique(cells.row, return_inverse=True)
     frames = {
+        "training_cells.parquet": pd.DataFrame({"row": place, "task": cells.task}),
         "tasks.parquet": data.screen.tasks,
-        "training.parquet": data.screen.conditions.iloc[learnt][["condition_id"]],
+        "training.parquet": data.screen.conditions.iloc[learnt],
         "rejected.parquet": data.rejected.astype(str),
     }
     if reading.features is not None:
