@@ -11,17 +11,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from screenwise.evaluate.grouped import Scores, divide, group
-from screenwise.evaluate.metrics import HALF, Metric
+from screenwise.evaluate.metrics import HALF, Metric, ranked_score
 from screenwise.evaluate.sweep import (
     BEDROC_ALPHA,
     PROBABILITY_FIELDS,
-    RANKING_FIELDS,
     Ordered,
     early_recognition,
     kappa_of_counts,
     ordered,
     probability_scores,
-    ranking_scores,
 )
 
 PRIOR = 0.1
@@ -37,7 +35,7 @@ def auc_pr(value: ArrayLike, prediction: ArrayLike, task: ArrayLike, tasks: int,
     >>> auc_pr([1.0, 0.0, 1.0], [0.9, 0.8, 0.7], [0, 0, 0], 1).round(4).tolist()
     [0.7917]
     """
-    return _ranked(_cells(value, prediction, task, tasks, weight), "auc_pr", weight)
+    return ranked_score(group(value, prediction, task, tasks, weight), "auc_pr", PRIOR)
 
 
 def auc_pr_calibrated(
@@ -52,7 +50,7 @@ def auc_pr_calibrated(
     >>> auc_pr_calibrated([1.0, 0.0, 1.0], [0.9, 0.8, 0.7], [0, 0, 0], 1).round(4).tolist()
     [0.5382]
     """
-    return _ranked(_cells(value, prediction, task, tasks, weight), "auc_pr_cal", weight)
+    return ranked_score(group(value, prediction, task, tasks, weight), "auc_pr_cal", PRIOR)
 
 
 def f1_best(value: ArrayLike, prediction: ArrayLike, task: ArrayLike, tasks: int, *, weight: Any = None) -> Scores:
@@ -63,7 +61,7 @@ def f1_best(value: ArrayLike, prediction: ArrayLike, task: ArrayLike, tasks: int
     >>> f1_best([1.0, 0.0, 1.0], [0.9, 0.8, 0.7], [0, 0, 0], 1).tolist()
     [0.8]
     """
-    return _ranked(_cells(value, prediction, task, tasks, weight), "f1_max", weight)
+    return ranked_score(group(value, prediction, task, tasks, weight), "f1_max", PRIOR)
 
 
 def kappa_best(value: ArrayLike, prediction: ArrayLike, task: ArrayLike, tasks: int, *, weight: Any = None) -> Scores:
@@ -74,7 +72,7 @@ def kappa_best(value: ArrayLike, prediction: ArrayLike, task: ArrayLike, tasks: 
     >>> kappa_best([1.0, 0.0, 1.0], [0.9, 0.8, 0.7], [0, 0, 0], 1).round(4).tolist()
     [0.4]
     """
-    return _ranked(_cells(value, prediction, task, tasks, weight), "kappa_max", weight)
+    return ranked_score(group(value, prediction, task, tasks, weight), "kappa_max", PRIOR)
 
 
 def kappa(value: ArrayLike, prediction: ArrayLike, task: ArrayLike, tasks: int, *, weight: Any = None) -> Scores:
@@ -161,10 +159,6 @@ def _cells(value: Any, prediction: Any, task: Any, tasks: int, weight: Any) -> O
 
 def _shaped(scores: NDArray[np.float64], weight: Any) -> Scores:
     return scores if np.ndim(weight) > 1 else scores[:, 0]
-
-
-def _ranked(cells: Ordered, field: str, weight: Any) -> Scores:
-    return _shaped(ranking_scores(cells, PRIOR)[..., RANKING_FIELDS.index(field)], weight)
 
 
 def _called(value: Any, prediction: Any, task: Any, tasks: int, weight: Any) -> list[Scores]:

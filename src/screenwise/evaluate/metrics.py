@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from screenwise.evaluate.grouped import Grouped, Scores, divide, group, like, ranked
+from screenwise.evaluate.sweep import RANKING_FIELDS, ordered, ranking_scores
 
 
 def count(value: ArrayLike, prediction: ArrayLike, task: ArrayLike, tasks: int, *, weight: Any = None) -> Scores:
@@ -142,13 +143,7 @@ def roc_auc(value: ArrayLike, prediction: ArrayLike, task: ArrayLike, tasks: int
     >>> roc_auc([0.0, 1.0, 1.0, 1.0], [0.1, 0.9, 0.1, 0.4], [0, 0, 0, 1], 2).tolist()
     [0.75, nan]
     """
-    cells = group(value, prediction, task, tasks, weight)
-    positive = (cells.value > HALF).astype(np.float64)
-    before, tied, _ = ranked(cells, cells.prediction, 1 - positive)
-    number = cells.total(positive)
-    # A positive cell beats the negatives ranked before it, and half of those tied with it.
-    wins = cells.total(like(positive, before) * (before + tied / 2))
-    return divide(wins, number * (cells.count() - number))
+    return ranked_score(group(value, prediction, task, tasks, weight), "roc_auc_score")
 
 
 def average_precision(
@@ -163,15 +158,14 @@ def average_precision(
     >>> average_precision([1.0, 0.0, 1.0], [0.9, 0.8, 0.7], [0, 0, 0], 1).round(4).tolist()
     [0.8333]
     """
-    cells = group(value, prediction, task, tasks, weight)
-    positive = (cells.value > HALF).astype(np.float64)
-    hits_before, hits_tied, _ = ranked(cells, -cells.prediction, positive)
-    all_before, all_tied, _ = ranked(cells, -cells.prediction, np.ones_like(positive))
-    precision = np.nan_to_num(divide(hits_before + hits_tied, all_before + all_tied))
-    number = cells.total(positive)
-    one_class = (number == 0) | (number == cells.count())
-    score = divide(cells.total(like(positive, precision) * precision), number)
-    return np.where(one_class, np.nan, score)
+    return ranked_score(group(value, prediction, task, tasks, weight), "avg_prec_score")
+
+
+def ranked_score(cells: Grouped, field: str, prior: float = 0.5) -> Scores:
+    """Return one of `screenwise.evaluate.sweep.RANKING_FIELDS`, (t,) or (t, b)."""
+    in_order = ordered(cells.value > HALF, cells.prediction, cells.task, cells.tasks, cells.weight)
+    scores = ranking_scores(in_order, prior)[..., RANKING_FIELDS.index(field)]
+    return scores if cells.weight is not None and cells.weight.ndim > 1 else scores[:, 0]
 
 
 def brier(value: ArrayLike, prediction: ArrayLike, task: ArrayLike, tasks: int, *, weight: Any = None) -> Scores:
