@@ -11,7 +11,18 @@ COMMANDS = [
     [],
     *(
         [name]
-        for name in ("demo", "datasets", "fit", "predict", "evaluate", "compare", "propose", "simulate", "report")
+        for name in (
+            "demo",
+            "datasets",
+            "fit",
+            "predict",
+            "evaluate",
+            "compare",
+            "propose",
+            "simulate",
+            "report",
+            "domain",
+        )
     ),
     ["campaign"],
     *(["campaign", name] for name in ("new", "propose", "export", "ingest", "status", "stop", "verify", "replay")),

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from cyclopts.config import Toml
 
 from screenwise.cli import campaign as _campaign  # noqa: F401 - names its commands
+from screenwise.cli import domain as _domain  # noqa: F401
 from screenwise.cli import perturbseq as _perturbseq  # noqa: F401
 from screenwise.cli import screens as _screens  # noqa: F401
 from screenwise.cli import sparsechem as _sparsechem  # noqa: F401
@@ -30,7 +31,7 @@ from screenwise.recipes.settings import (
 
 PRINTABLE: dict[str, tuple[Any, ...]] = {
     "fit": (FitSettings(), Columns()),
-    **dict.fromkeys(("predict", "evaluate"), (Columns(),)),
+    **dict.fromkeys(("predict", "evaluate", "domain"), (Columns(),)),
     "propose": (Ask(), Columns()),
     "campaign new": (CampaignOptions("maximize:TASK"), Columns()),
     "compare": (CompareSettings(), Columns()),

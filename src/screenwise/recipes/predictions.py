@@ -15,12 +15,14 @@ CHUNK_ROWS = 20_000
 """Conditions predicted at a time, so that memory does not grow with the table."""
 
 
-def predict_chunks(model: Model, conditions: pd.DataFrame, progress: Progress) -> Iterator[tuple[int, Prediction]]:
-    """Yield (first row, prediction) for blocks of conditions."""
-    for first in range(0, max(len(conditions), 1), CHUNK_ROWS):
-        block = conditions.iloc[first : first + CHUNK_ROWS].reset_index(drop=True)
+def predict_chunks(
+    model: Model, conditions: pd.DataFrame, progress: Progress, *, rows: int = CHUNK_ROWS
+) -> Iterator[tuple[int, Prediction]]:
+    """Yield (first row, prediction) for blocks of at most `rows` conditions."""
+    for first in range(0, max(len(conditions), 1), rows):
+        block = conditions.iloc[first : first + rows].reset_index(drop=True)
         yield first, without_unreadable(model.predict(block), block)
-        progress("Predicting rows", min(first + CHUNK_ROWS, len(conditions)), len(conditions))
+        progress("Predicting rows", min(first + rows, len(conditions)), len(conditions))
 
 
 def without_unreadable(prediction: Prediction, conditions: pd.DataFrame) -> Prediction:
