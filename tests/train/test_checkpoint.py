@@ -29,6 +29,13 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
     assert [one.name for one in tmp_path.iterdir()] == ["x.safetensors"]
 
 
+def test_what_a_killed_writer_left_is_cleared_away(tmp_path):
+    (tmp_path / ".x.safetensors.ab12.safetensors").write_bytes(b"half")
+    (tmp_path / ".other.safetensors.ab12.safetensors").write_bytes(b"of another checkpoint")
+    write_checkpoint(tmp_path / "x.safetensors", {"a": torch.ones(1)}, {})
+    assert sorted(one.name for one in tmp_path.iterdir()) == [".other.safetensors.ab12.safetensors", "x.safetensors"]
+
+
 def test_other_files_are_refused(tmp_path):
     with pytest.raises(ModelError, match="not a readable checkpoint"):
         read_checkpoint(tmp_path / "missing.safetensors")

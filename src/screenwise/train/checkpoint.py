@@ -30,6 +30,8 @@ def write_checkpoint(path: Path, tensors: dict[str, Tensor], facts: dict[str, An
     >>> tensors["w"].tolist(), facts
     ([1.0, 1.0], {'epoch': 3})
     """
+    for draft in Path(path).parent.glob(f".{Path(path).name}.*"):
+        draft.unlink(missing_ok=True)  # a killed writer left it; it may be as large as memory
     plain = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
     with atomic_path(path) as draft:
         save_file(plain, draft, metadata={"format": FORMAT, "facts": json.dumps(facts)})
