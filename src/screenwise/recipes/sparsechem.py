@@ -106,6 +106,7 @@ def train(
     statistics = learn_statistics(labels.take(learn)) if fit.normalize_regression else None
     table = sparsechem_cells(x, labels, tasks, statistics, fit.regression_weight)
     weights = aggregation_weights(labels, scoring.min_samples_class, scoring.min_samples_regr)
+    notes += _unscored(weights, scoring)
     scaled = None if fit.normalize_regr_va else statistics
     how = Judging(tasks, scaled, *weights, scoring.pi_zero, scoring.num_bins)
     network = first_network(x.shape[1], tasks, network_shape(conf), fit.seed).to(device)
@@ -274,6 +275,17 @@ def _outputs(net: SparseChemNet, labels: SparseChemLabels, notes: list[str]) -> 
         notes.append(f"{len(shared)} classes have a catalog_id; --enable_cat_fusion 1 gives them a head of their own.")
     shared = shared if net.enable_cat_fusion else shared[:0]
     return SparseChemTasks(labels.y_class.shape[1], labels.y_regr.shape[1], shared)
+
+
+def _unscored(weights: tuple[NDArray[np.float64], NDArray[np.float64]], scoring: SparseChemScoring) -> list[str]:
+    """Say where no task counts in the means."""
+    least = f"{scoring.min_samples_class} positives and negatives", f"{scoring.min_samples_regr} exact values"
+    options = "--min_samples_class", "--min_samples_regr"
+    return [
+        f"No {kind} has {number} in every fold, so their means are empty. Lower {option}."
+        for kind, weight, number, option in zip(("class", "regression task"), weights, least, options, strict=True)
+        if len(weight) and not weight.any()
+    ]
 
 
 def _conf(options: tuple[Any, ...], columns: int, tasks: SparseChemTasks) -> dict[str, Any]:
