@@ -14,9 +14,11 @@ from screenwise.cli import domain as _domain  # noqa: F401
 from screenwise.cli import perturbseq as _perturbseq  # noqa: F401
 from screenwise.cli import screens as _screens  # noqa: F401
 from screenwise.cli import sparsechem as _sparsechem  # noqa: F401
+from screenwise.cli import tune as _tune  # noqa: F401
 from screenwise.cli.root import app
 from screenwise.config import check_config, to_toml
 from screenwise.data.columns import Columns
+from screenwise.data.tune_settings import TuneSettings
 from screenwise.errors import ScreenwiseError
 from screenwise.recipes.outcome import Outcome
 from screenwise.recipes.pair_settings import PairAsk, PairEvaluation, PairFitSettings, ProfileReading
@@ -40,6 +42,7 @@ PRINTABLE: dict[str, tuple[Any, ...]] = {
     "perturbseq interactions": (ProfileReading(),),
     "perturbseq suggest": (PairAsk(),),
     "perturbseq evaluate": (PairEvaluation(), ProfileReading()),
+    "tune": (TuneSettings(),),
 }
 """Commands whose settings `--print-config` writes as TOML."""
 

@@ -1,4 +1,9 @@
-"""Structures: one standard form per compound, or the reason why there is none."""
+"""Structures: one standard form per compound, or the reason why there is none.
+
+The whole preparation of shared assay tables is made of this and of `tuner_tables` (tables in),
+`parent_form` and `tautomer` (structures), `keyed_folds` and `scaffold_network` (folds that need no talk),
+`assay_kinds`, `assay_replicates`, `thresholds` and `quorum` (values into tasks), `sparsechem` (matrices out).
+"""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -133,9 +138,9 @@ def _standard_form(text: str) -> tuple[str, str]:
     if not text or len(text) > MAX_LENGTH:
         long = f"SMILES has {len(text)} characters; more than {MAX_LENGTH} is no small molecule"
         return "", long if text else "SMILES is empty"
-    molecule = _read(text)
+    molecule = read_molecule(text)
     if molecule is None:
-        return "", f"SMILES cannot be read: {_why(text)}"
+        return "", f"SMILES cannot be read: {why_unreadable(text)}"
     if molecule.GetNumHeavyAtoms() == 0:
         return "", "SMILES has no atoms other than hydrogen"
     try:
@@ -168,8 +173,14 @@ def _cleaned(molecule: Any, text: str) -> Any:
     return neutralise.uncharge(molecule) if metallic or _CHARGED.search(text) else molecule
 
 
-def _read(text: str) -> Any:
-    """Return RDKit's molecule; phosphates written as [PH](=O)(=O) are repaired; None if unreadable."""
+def read_molecule(text: str) -> Any:
+    """Return RDKit's molecule; phosphates written as [PH](=O)(=O) are repaired; None if unreadable.
+
+    Examples
+    --------
+    >>> read_molecule("C[PH](=O)(=O)O").GetNumAtoms(), read_molecule("C1CC")
+    (5, None)
+    """
     from rdkit import Chem  # noqa: PLC0415
 
     molecule = Chem.MolFromSmiles(text)
@@ -193,8 +204,14 @@ def _read(text: str) -> Any:
     return molecule
 
 
-def _why(text: str) -> str:
-    """Return in plain words what is wrong with a SMILES."""
+def why_unreadable(text: str) -> str:
+    """Return in plain words what is wrong with a SMILES.
+
+    Examples
+    --------
+    >>> why_unreadable("C1CC")
+    'ring 1 is never closed'
+    """
     from rdkit import Chem  # noqa: PLC0415
 
     unreadable = re.search(r"[^\w\s@+\-\[\]()=#$:/\\.%*~<>{}|^,&;!?]", text)

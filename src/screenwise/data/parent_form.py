@@ -1,0 +1,139 @@
+"""One parent form per structure, as partners of MELLODDY agreed on it: neutral, flat, the canonical tautomer."""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from screenwise.data.chemistry import MAX_LENGTH, PARALLEL_FROM, quiet_rdkit, read_molecule, why_unreadable
+from screenwise.data.tautomer import canonical_tautomer
+from screenwise.data.tune_settings import StructureRules
+from screenwise.processes import Workers
+
+_CHUNK = 500
+_SHOWN = 80
+
+
+def parent_forms(
+    smiles: Sequence[str],
+    rules: StructureRules = StructureRules(),
+    *,
+    jobs: int = 1,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> pd.DataFrame:
+    """Return the parent form of structures, one row per input, in order.
+
+    Each structure is read (phosphorus written as [PH](=O)(=O)O is repaired); metals are cut off, functional
+    groups written one way, the strongest acid ionised first, the largest organic fragment kept and neutralised;
+    isotopes and (unless asked) stereochemistry are removed; the canonical tautomer is taken; and metals,
+    groups and ions are cleaned once more. The form of one structure never depends on the others.
+
+    Structures with too many atoms are rejected: atoms other than hydrogen, of all fragments, as given.
+    That limit, the limit of `chemistry.MAX_LENGTH` characters, and the limit of tautomers bound the work
+    on one structure; no clock does, so that a slow machine rejects the same structures as a quick one.
+
+    Parameters
+    ----------
+    smiles
+        n structures; empty or missing entries are refused with a reason.
+    rules
+        What to keep and where to stop.
+    jobs
+        Processes to use when there are many structures; the result is the same.
+    progress
+        Called as ``progress("Standardising structures", done, total)``.
+
+    Returns
+    -------
+    DataFrame with `smiles` (empty where refused) and `reason` (empty where fine), n rows.
+
+    References
+    ----------
+    The steps and their order are those of MELLODDY-TUNER 3.0.2; each is RDKit's MolStandardize.
+
+    Examples
+    --------
+    >>> table = parent_forms(["C[C@H](N)C(=O)[O-].[Na+]", "Oc1ccccn1", "C" * 100])
+    >>> table["smiles"].tolist()
+    ['CC(N)C(=O)O', 'O=c1cccc[nH]1', '']
+    >>> table["reason"].tolist()[2]
+    '100 atoms other than hydrogen; structures with 100 or more are rejected'
+    """
+    codes, distinct = pd.factorize(pd.Series(list(smiles), dtype=object).fillna("").astype(str).str.strip())
+
+    def tell(chunks: int) -> None:
+        if progress is not None:
+            progress("Standardising structures", min(chunks * _CHUNK, len(distinct)), len(distinct))
+
+    tell(0)
+    chunks = [list(distinct[start : start + _CHUNK]) for start in range(0, len(distinct), _CHUNK)]
+    with Workers(_forms_of_chunk, rules, jobs if len(distinct) >= PARALLEL_FROM else 1) as workers:
+        results = [result for part in workers.in_order(chunks, tell) for result in part]
+    clean = np.array([result[0] for result in results] or [""], dtype=object)
+    reason = np.array([result[1] for result in results] or [""], dtype=object)
+    return pd.DataFrame({"smiles": clean[codes], "reason": reason[codes]})
+
+
+def _forms_of_chunk(rules: StructureRules, smiles: list[str]) -> list[tuple[str, str]]:
+    with quiet_rdkit():
+        return [_parent_form(text, rules) for text in smiles]
+
+
+def _parent_form(text: str, rules: StructureRules) -> tuple[str, str]:
+    if not text or len(text) > MAX_LENGTH:
+        long = f"SMILES has {len(text)} characters; more than {MAX_LENGTH} is no small molecule"
+        return "", long if text else "SMILES is empty"
+    molecule = read_molecule(text)
+    if molecule is None:
+        return "", f"SMILES cannot be read: {why_unreadable(text)}"
+    atoms = molecule.GetNumHeavyAtoms()
+    if atoms == 0:
+        return "", "SMILES has no atoms other than hydrogen"
+    if atoms >= rules.atoms:
+        return "", f"{atoms} atoms other than hydrogen; structures with {rules.atoms} or more are rejected"
+    try:
+        return _form_of(molecule, rules), ""
+    except (RuntimeError, ValueError) as error:  # RDKit's own errors are ValueErrors
+        return "", f"no parent form: {(str(error).strip() or type(error).__name__).splitlines()[0][:_SHOWN]}"
+
+
+def _form_of(molecule: Any, rules: StructureRules) -> str:
+    from rdkit import Chem  # noqa: PLC0415
+    from rdkit.Chem.MolStandardize import rdMolStandardize  # noqa: PLC0415
+
+    molecule = rdMolStandardize.ChargeParent(molecule)
+    for atom in molecule.GetAtoms():
+        atom.SetIsotope(0)
+    if not rules.stereo:
+        Chem.RemoveStereochemistry(molecule)
+    # read from its canonical text: what follows must not depend on the order in which atoms were written
+    parent, molecule = _reread(molecule)
+    tautomer = canonical_tautomer(molecule, parent, rules.tautomers)
+    clean, _ = _reread(_cleaned(Chem.MolFromSmiles(tautomer)))
+    return str(clean)
+
+
+def _reread(molecule: Any) -> tuple[str, Any]:
+    from rdkit import Chem  # noqa: PLC0415
+
+    text = Chem.MolToSmiles(molecule)
+    again = Chem.MolFromSmiles(text)
+    if again is None:
+        message = f"RDKit cannot read its own result {text[:_SHOWN]!r}"
+        raise ValueError(message)
+    written = Chem.MolToSmiles(again)
+    return (written, again if written == text else Chem.MolFromSmiles(written))
+
+
+@lru_cache(maxsize=1)
+def _cleaners() -> tuple[Any, Any, Any]:
+    from rdkit.Chem.MolStandardize import rdMolStandardize  # noqa: PLC0415
+
+    return rdMolStandardize.MetalDisconnector(), rdMolStandardize.Normalizer(), rdMolStandardize.Reionizer()
+
+
+def _cleaned(molecule: Any) -> Any:
+    disconnect, normalise, reionise = _cleaners()
+    return reionise.reionize(normalise.normalize(disconnect.Disconnect(molecule)))
