@@ -15,6 +15,7 @@ MODELS: dict[str, str] = {
     "forest": "screenwise.models.adapter:Forest",
     "svr": "screenwise.models.adapter:SupportVector",
     "gp": "screenwise.models.gp:GaussianProcess",
+    "pooled_gp": "screenwise.models.pooled:PooledProcess",
     "multitask": "screenwise.models.multitask:MultiTask",
     "salt": "screenwise.models.pairwise:Salt",
     "scaled_salt": "screenwise.models.pairwise:ScaledSalt",
