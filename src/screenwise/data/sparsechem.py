@@ -191,7 +191,8 @@ def _load(path: Path) -> Any:
         raise DataError(message)
     try:
         if path.suffix == ".npz":
-            return load_npz(path)
+            with path.open("rb") as stream:  # numpy leaves a damaged file open
+                return load_npz(stream)
         from scipy.io import mmread  # noqa: PLC0415
 
         found = mmread(path)

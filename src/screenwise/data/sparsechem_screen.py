@@ -20,7 +20,7 @@ from screenwise.data.sparsechem import (
 from screenwise.data.sparsechem_tasks import TaskWeights, write_task_weights
 from screenwise.errors import DataError
 from screenwise.run import atomic_path
-from screenwise.screen import Cells, Screen, make_screen, targets_from_cells, task_column
+from screenwise.screen import MORE_TASK_COLUMNS, Cells, Screen, make_screen, targets_from_cells, task_column
 
 CONDITIONS, TASKS = "conditions.parquet", "tasks.parquet"
 """Names of rows and tasks, which SparseChem's files do not hold; SparseChem does not read them."""
@@ -190,14 +190,17 @@ def _task_table(labels: SparseChemLabels, path: Path) -> pd.DataFrame:
         parts.append(part.assign(**{name: column for name, column in more.items() if column is not None}))
     tasks = pd.concat([part for part in parts if len(part)], ignore_index=True)
     if not path.exists():
-        return tasks
+        return tasks.fillna({name: MORE_TASK_COLUMNS[name] for name in tasks if name in MORE_TASK_COLUMNS})
     named = _names(path, len(tasks), "tasks")
     order = np.argsort(named["kind"].to_numpy() != "classification", kind="stable")
     named = named.iloc[order].reset_index(drop=True)
     if (named["kind"] != tasks["kind"]).any():
         message = f"{path} has other kinds of tasks than the labels. Delete it, or write the screen again."
         raise DataError(message)
-    return named.assign(**{name: tasks[name] for name in tasks.columns if name not in ("name", "kind")})
+    for name in tasks.columns.drop(["name", "kind"]):
+        # a column that one kind's file lacks is as it was
+        named[name] = tasks[name].fillna(pd.Series(task_column(named, name)))
+    return named
 
 
 def _names(path: Path, rows: int, what: str) -> pd.DataFrame:

@@ -98,7 +98,7 @@ def _places(table: pd.DataFrame, tasks: int, label: str, path: Path) -> NDArray[
     wrong = np.flatnonzero(~((ids >= 0) & (ids < tasks) & (ids == np.floor(ids))))
     if len(wrong):
         message = (
-            f"{path}, line {wrong[0] + 2}: task_id is {table['task_id'].iloc[wrong[0]]!r}; "
+            f"{path}, line {wrong[0] + 2}: task_id is {table['task_id'].iloc[wrong[0]]!s}; "
             f"{label} has {tasks} tasks, 0 to {tasks - 1}."
         )
         raise DataError(message)
@@ -118,7 +118,7 @@ def _numbers(table: pd.DataFrame, name: str, path: Path) -> NDArray[np.float64]:
     most = _RANGES[name]
     wrong = np.flatnonzero(~((numbers >= 0) & (numbers <= most) & np.isfinite(numbers)))
     if len(wrong):
-        message = f"{path}, line {wrong[0] + 2}: {name} is {table[name].iloc[wrong[0]]!r}; it must be a number " + (
+        message = f"{path}, line {wrong[0] + 2}: {name} is {table[name].iloc[wrong[0]]!s}; it must be a number " + (
             f"from 0 to {most:g}." if np.isfinite(most) else "of at least 0."
         )
         raise DataError(message)
