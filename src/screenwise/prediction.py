@@ -78,6 +78,23 @@ class Prediction:
             part(self.note),
         )
 
+    def take_tasks(self, tasks: Any) -> "Prediction":
+        """Return the predictions of some tasks (integer positions).
+
+        Examples
+        --------
+        >>> Prediction(np.array([[1.0, 2.0]], np.float32)).take_tasks([1]).mean.tolist()
+        [[2.0]]
+        """
+        inside = self.in_domain
+        return Prediction(
+            self.mean[:, tasks],
+            None if self.std is None else self.std[:, tasks],
+            None if self.draws is None else self.draws[:, :, tasks],
+            inside if inside is None or inside.ndim == 1 else inside[:, tasks],
+            self.note,
+        )
+
 
 @dataclass(frozen=True)
 class CalibrationCells:

@@ -35,3 +35,33 @@ def domain(
     from screenwise.recipes import domain as recipe  # noqa: PLC0415
 
     return recipe.domain(run, table, out, error, Reading(columns), progress=bars())
+
+
+@app.command
+def pseudolabel(
+    run: Path,
+    table: str,
+    *,
+    out: Path,
+    error: float = 0.1,
+    weight: float = 0.1,
+    columns: Annotated[Columns, Flat] = Columns(),
+) -> Outcome:
+    """Write the labels a run is sure of, as auxiliary tasks for `screenwise fit --auxiliary`.
+
+    Parameters
+    ----------
+    run
+        Folder that `screenwise fit` wrote, with a classification task.
+    table
+        Conditions that nobody measured.
+    out
+        Long table to write: .csv, .tsv or .parquet.
+    error
+        Error level of the conformal sets: a label is written where it is alone in its set.
+    weight
+        Weight of the auxiliary tasks in training.
+    """
+    from screenwise.recipes import pseudolabel as recipe  # noqa: PLC0415
+
+    return recipe.pseudolabel(run, table, out, (error, weight), Reading(columns), progress=bars())

@@ -52,6 +52,7 @@ def fit(
     settings: Annotated[FitSettings, Flat] = FitSettings(),
     columns: Annotated[Columns, Flat] = Columns(),
     features: Features = None,
+    auxiliary: Path | None = None,
 ) -> Outcome:
     """Fit a model to a table and save it as a run.
 
@@ -63,10 +64,12 @@ def fit(
         Measurements, wide or long.
     out
         Folder of the run.
+    auxiliary
+        Table of further tasks that teach a multitask model and are not scored; a column weight says how much.
     """
     from screenwise.recipes import learn  # noqa: PLC0415
 
-    return learn.fit(table, out, settings, Reading(columns, features), progress=bars())
+    return learn.fit(table, out, settings, Reading(columns, features, auxiliary), progress=bars())
 
 
 @app.command
@@ -171,14 +174,16 @@ def simulate(
     columns: Annotated[Columns, Flat] = Columns(),
     features: Features = None,
 ) -> Outcome:
-    """Replay a measured screen round by round, with random and greedy beside the policy.
+    """Replay measured screens round by round, with random and greedy beside the policies.
+
+    Interrupted or killed, the same command goes on: a replay of a pool, policy and seed that was finished is kept.
 
     Parameters
     ----------
     pool
-        A measured screen: file or dataset.
+        Measured screens, separated by commas: files or datasets (`screenwise datasets --pools`).
     out
-        Folder for curves.csv and the picture.
+        Folder for summary.csv (pools x policies), curves.csv, mean_curves.csv, pictures and report.html.
     """
     from screenwise.recipes import simulation  # noqa: PLC0415
 

@@ -20,7 +20,7 @@ from screenwise.processes import usual_jobs
 from screenwise.protocols import HasCalibration
 from screenwise.recipes.learn import columns_of, conditions_for, open_run, own_columns, task_table
 from screenwise.recipes.outcome import Outcome, Progress, silent
-from screenwise.recipes.predictions import cells_in_domain, predict_chunks
+from screenwise.recipes.predictions import cells_in_domain, main_tasks, predict_chunks
 from screenwise.recipes.settings import Reading
 from screenwise.recipes.tables import measured
 from screenwise.represent.fingerprint_store import computing
@@ -39,9 +39,12 @@ SETS = np.array(["none", "0", "1", "0 or 1"], object)
 class Trust:
     """What a run knows of its own reliability."""
 
+    main: NDArray[np.int64]
+    """(t,) which of the run's tasks are asked about: not the auxiliary ones."""
     tasks: pd.DataFrame
     """(t,) name, kind."""
     cells: CalibrationCells
+    """Their `task` counts these tasks."""
     widths: dict[float, Widths]
     """By error level."""
     classes: NDArray[np.bool_]
@@ -81,21 +84,21 @@ def domain(
     error
         Share of sets and intervals that may be wrong.
     """
-    model, tasks = open_run(run), task_table(run)
-    trust = learn_trust(model, tasks, (error, *ERRORS))
+    model, every = open_run(run), task_table(run)
+    trust = learn_trust(model, every, (error, *ERRORS))
     conditions = conditions_for(run, table, reading, progress=progress)
     again = conditions["condition_id"].duplicated() & (conditions["note"] == "")
     own = own_columns(conditions)[~again].reset_index(drop=True)
     conditions = conditions[~again].reset_index(drop=True)
-    truth, note = _truth(run, table, reading, (conditions, tasks))
+    truth, note = _truth(run, table, reading, (conditions, trust.tasks))
     tally = _Tally(trust, truth)
     with computing(jobs=usual_jobs(), progress=progress):
-        known, names = _training(run, len(tasks))
+        known, names = _training(run, len(every), trust.main)
         parts = _parts((model, trust, error), (conditions, own), (known, names), tally, progress)
         rows = write_parts(parts, out)
     facts = {
         "rows": len(conditions),
-        "tasks": len(tasks),
+        "tasks": len(trust.tasks),
         "cells": rows,
         "in domain": tally.share("inside"),
         "median similarity to training": tally.similarity(),
@@ -112,15 +115,20 @@ def learn_trust(model: Any, tasks: pd.DataFrame, errors: tuple[float, ...]) -> T
     cells = CalibrationCells(np.zeros(0, np.int64), empty, np.zeros(0, np.int8), empty, empty)
     if isinstance(model, HasCalibration):
         cells = model.calibration_cells()
+    main = main_tasks(tasks)
+    place = np.full(len(tasks), -1)
+    place[main] = np.arange(len(main))
+    cells = replace(cells, task=place[cells.task]).take(place[cells.task] >= 0)
+    tasks = tasks.iloc[main].reset_index(drop=True)
     classes = (tasks["kind"] == "classification").to_numpy(bool)
     values = cells.take(~classes[cells.task])
     widths = {error: conformal.learn_widths(values, len(tasks), error) for error in errors}
     labels = conformal.class_source(cells.take(classes[cells.task]), len(tasks))
     worse = np.where((labels == NONE).any(axis=1), NONE, np.where((labels == POOL).any(axis=1), POOL, OWN))
-    return Trust(tasks, cells, widths, classes, np.where(classes, worse, widths[errors[0]].source).astype(object))
+    return Trust(main, tasks, cells, widths, classes, np.where(classes, worse, widths[errors[0]].source).astype(object))
 
 
-def _training(run: Path, tasks: int) -> tuple[Neighbours | None, NDArray[np.object_]]:
+def _training(run: Path, tasks: int, main: NDArray[np.int64]) -> tuple[Neighbours | None, NDArray[np.object_]]:
     """Return the run's training conditions and their names; none of a run that keeps their ids alone."""
     train = pd.read_parquet(run / "training.parquet")
     names = train["condition_id"].to_numpy(object)
@@ -129,7 +137,8 @@ def _training(run: Path, tasks: int) -> tuple[Neighbours | None, NDArray[np.obje
     cells = pd.read_parquet(run / "training_cells.parquet")
     shown = [name for name in ("compound", "id", "name") if name in train.columns] or factor_columns(train)
     names = train[shown].astype(str).agg(" + ".join, axis=1).to_numpy(object)
-    return learn_neighbours(train, cells["row"].to_numpy(), cells["task"].to_numpy(), tasks), names
+    known = learn_neighbours(train, cells["row"].to_numpy(), cells["task"].to_numpy(), tasks)
+    return None if known is None else replace(known, group_of=known.group_of[main]), names
 
 
 def _truth(
@@ -170,7 +179,8 @@ def _parts(
     (model, trust, error), (conditions, own), (known, names) = judge, table, training
     t = len(trust.tasks)
     size = int(np.clip(CHUNK_CELLS // max(t, 1), 1, CHUNK_ROWS))
-    for first, prediction in predict_chunks(model, conditions, progress, rows=size):
+    for first, every in predict_chunks(model, conditions, progress, rows=size):
+        prediction = every.take_tasks(trust.main)
         n = len(prediction.mean)
         task = np.tile(np.arange(t), n)
         mean, std = prediction.mean.ravel(), _std(prediction).ravel()

@@ -14,18 +14,20 @@ import pandas as pd
 from screenwise.condition import factor_columns
 from screenwise.config import from_mapping, to_mapping
 from screenwise.data.assay import Assay
+from screenwise.data.auxiliary import with_auxiliary
 from screenwise.data.columns import Columns
 from screenwise.data.split import Fold, make_folds
 from screenwise.data.table import read_table, read_titles, write_table
 from screenwise.errors import ColumnError, DataError, ModelError
 from screenwise.evaluate.compare import score_cells
+from screenwise.evaluate.scoring import DETAILS
 from screenwise.evaluate.trial import predict_cells
 from screenwise.models import load_model, make_model, model_class, save_model
 from screenwise.processes import usual_jobs
 from screenwise.recipes.outcome import Outcome, Progress, silent
-from screenwise.recipes.predictions import cells_in_domain, long_table, predict_chunks, wide_table
+from screenwise.recipes.predictions import cells_in_domain, long_table, main_tasks, predict_chunks, wide_table
 from screenwise.recipes.settings import FitSettings, Reading
-from screenwise.recipes.tables import candidates, measured, with_features, without_features
+from screenwise.recipes.tables import auxiliary, candidates, measured, with_features, without_features
 from screenwise.represent.fingerprint_store import computing
 from screenwise.run import Run, read_json, write_json
 from screenwise.screen import Screen
@@ -51,11 +53,16 @@ def fit(
         "columns": to_mapping(reading.columns),
         "data": fingerprint(data.screen),
     }
+    extra = None if reading.auxiliary is None else auxiliary(reading.auxiliary, reading, progress=progress)
+    if extra is not None:
+        described["auxiliary"] = [fingerprint(extra), extra.tasks["weight"].tolist()]
     if is_finished(out, described):
         scores = read_json(out / "metrics.json")["held_out"]
         return Outcome({"run": str(out)}, scores, ["This run is already fitted with these settings and data."])
     fold = _fold(settings, data)
     train = data.screen if fold is None else data.screen.where(fold.train)
+    if extra is not None:
+        train = with_auxiliary(train, extra, without=None if fold is None else _tested(data.screen, fold))
     run = Run(out, progress)
     write_json(out / "config.json", described | {"source": data.source, "environment": environment()})
     with computing(jobs=usual_jobs(), progress=progress):
@@ -78,10 +85,12 @@ def predict(
     """Predict every row of a table, in its order, and write the table of predictions."""
     model, tasks = open_run(run), task_table(run)
     conditions = conditions_for(run, table, reading, progress=progress)
-    own = own_columns(conditions)
+    own, main = own_columns(conditions), main_tasks(tasks)
+    tasks = tasks.iloc[main].reset_index(drop=True)
     shape = wide_table if wide else long_table
     parts, counts = [], np.zeros(2, np.int64)
-    for first, prediction in predict_chunks(model, conditions, progress):
+    for first, every in predict_chunks(model, conditions, progress):
+        prediction = every.take_tasks(main)
         parts.append(shape(own.iloc[first : first + len(prediction.mean)], prediction, tasks))
         inside = cells_in_domain(prediction)
         if inside is not None:
@@ -100,7 +109,7 @@ def evaluate(run: Path, table: str, out: Path, reading: Reading = Reading(), *, 
     """Score a run on measured rows that it has not seen; rows it has seen are left out and counted."""
     model, tasks = open_run(run), run_tasks(run)
     data = measured(table, replace(reading, columns=columns_of(run, table, reading.columns)), progress=progress)
-    screen = Screen(_with_run_features(run, data.screen.conditions), data.screen.tasks, data.screen.targets)
+    screen = Screen(with_run_features(run, data.screen.conditions), data.screen.tasks, data.screen.targets)
     known = [name for name in screen.task_names if name in tasks]
     if not known:
         message = (
@@ -140,8 +149,8 @@ def evaluate(run: Path, table: str, out: Path, reading: Reading = Reading(), *, 
 
 
 def short_scores(scores: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the mean over tasks of each metric, as rows."""
-    mean = scores.groupby("metric", sort=False)["value"].agg(["mean", "count"])
+    """Return the mean over tasks of each metric that is taken in at a glance, as rows."""
+    mean = scores[~scores["metric"].isin(DETAILS)].groupby("metric", sort=False)["value"].agg(["mean", "count"])
     return [
         {"metric": str(metric), "mean over tasks": float(row["mean"]), "tasks": int(row["count"])}
         for metric, row in mean.iterrows()
@@ -172,7 +181,7 @@ def run_tasks(run: Path) -> list[str]:
 def conditions_for(run: Path, table: str, reading: Reading, *, progress: Progress = silent) -> pd.DataFrame:
     """Read conditions for a fitted run: its columns and features unless the user names others."""
     columns = columns_of(run, table, reading.columns)
-    return _with_run_features(run, candidates(table, replace(reading, columns=columns), progress=progress))
+    return with_run_features(run, candidates(table, replace(reading, columns=columns), progress=progress))
 
 
 def columns_of(run: Path, table: str, given: Columns) -> Columns:
@@ -197,7 +206,8 @@ def _named(pattern: str, titles: list[str]) -> bool:
     return any(title == pattern or fnmatchcase(title, pattern) for title in titles)
 
 
-def _with_run_features(run: Path, conditions: pd.DataFrame) -> pd.DataFrame:
+def with_run_features(run: Path, conditions: pd.DataFrame) -> pd.DataFrame:
+    """Join the features that the run was fitted with, where the conditions have none of their own."""
     path = run / "features.parquet"
     joined = any(str(name).startswith("feature:") for name in conditions.columns)
     return conditions if joined or not path.exists() else with_features(conditions, path)
@@ -289,6 +299,11 @@ def _fold(settings: FitSettings, data: Assay) -> Fold | None:
     return make_folds(settings.split, data.screen, seed=settings.seed, cells=data.cells)[0]
 
 
+def _tested(screen: Screen, fold: Fold) -> np.ndarray:
+    """Return the ids of conditions with a held-out cell."""
+    return screen.conditions["condition_id"].to_numpy(object)[np.unique(screen.targets.cells().row[fold.test])]
+
+
 def _held_out(model: Any, screen: Screen, fold: Fold, seed: int) -> list[dict[str, Any]]:
     """Score the model, the mean and the neighbours on the held-out cells; mean over tasks."""
     test, train = screen.where(fold.test), screen.where(fold.train)
@@ -306,8 +321,8 @@ def _write_inputs(out: Path, data: Assay, train: Screen, reading: Reading) -> No
     learnt, place = np.unique(cells.row, return_inverse=True)
     frames = {
         "training_cells.parquet": pd.DataFrame({"row": place, "task": cells.task}),
-        "tasks.parquet": data.screen.tasks,
-        "training.parquet": data.screen.conditions.iloc[learnt],
+        "tasks.parquet": train.tasks,
+        "training.parquet": train.conditions.iloc[learnt],
         "rejected.parquet": data.rejected.astype(str),
     }
     if reading.features is not None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from screenwise.prediction import Prediction
 from screenwise.protocols import Model
 from screenwise.recipes.outcome import Progress
+from screenwise.screen import task_column
 
 CHUNK_ROWS = 20_000
 """Conditions predicted at a time, so that memory does not grow with the table."""
@@ -36,6 +37,18 @@ def without_unreadable(prediction: Prediction, conditions: pd.DataFrame) -> Pred
         if array is not None:
             array[bad] = np.nan
     return replace(prediction, mean=mean, std=std, note=np.where(bad, reason, _notes(prediction)))
+
+
+def main_tasks(tasks: pd.DataFrame) -> NDArray[np.int64]:
+    """Return the positions of tasks that are asked about; auxiliary ones only teach. All, where all are auxiliary.
+
+    Examples
+    --------
+    >>> main_tasks(pd.DataFrame({"name": ["a", "b"], "aggregation_weight": [0.0, 1.0]})).tolist()
+    [1]
+    """
+    main = np.flatnonzero(task_column(tasks, "aggregation_weight") > 0)
+    return main if len(main) else np.arange(len(tasks))
 
 
 def long_table(own: pd.DataFrame, prediction: Prediction, tasks: pd.DataFrame) -> pd.DataFrame:

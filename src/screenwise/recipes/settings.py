@@ -14,6 +14,8 @@ class Reading:
     columns: Columns = Columns()
     features: Path | None = None
     """Table of numbers per entity, joined on its id."""
+    auxiliary: Path | None = None
+    """Table of further tasks that teach and are not scored."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,18 @@ class CompareSettings:
 
 
 @dataclass(frozen=True)
+class GainSettings:
+    """How two runs are compared."""
+
+    error: float = 0.1
+    """Share of conformal sets and intervals that may be wrong, for the gain in domain."""
+    replicates: int = 1000
+    """Bootstrap replicates over compounds."""
+    seed: int = 0
+    """Seed of the bootstrap."""
+
+
+@dataclass(frozen=True)
 class CampaignOptions:
     """What a new campaign looks for, with what, in how many wells."""
 
@@ -110,7 +124,9 @@ class SimulateSettings:
     """How to replay a measured screen."""
 
     policy: str = "auto"
-    """Policies, separated by commas; random and greedy are always run too."""
+    """Policies, separated by commas; random and greedy are always run too. A policy is auto, random, greedy,
+    greedy_gp, ucb, studied, or any acquisition (ei, thompson, maxdet, k_center, badge, entropy, bald ...: an unknown
+    name lists all), alone or with a model before it, such as forest:ei."""
     rounds: int | None = None
     """Rounds after the random start; by default the pool's own, or 6."""
     wells: int | None = None
@@ -118,7 +134,11 @@ class SimulateSettings:
     seeds: int = 5
     """Paired seeds: every policy begins from the same random start."""
     start: int | None = None
-    """Wells of the random start; by default the pool's own, or 32."""
+    """Wells of the start; by default the pool's own, or 32."""
+    start_with: str = "random"
+    """What is known at first. random: so many random wells. warm: a random tenth of the pool. cold: of classes one of
+    each, of numbers the two conditions farthest apart. no_hits: random wells without any hit. region: a random
+    condition and the most similar ones."""
     objective: str | None = None
     """maximize:TASK, minimize:TASK or absolute:TASK; by default the pool's own, or maximize its only task."""
     hits: float | None = None

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from screenwise.data.assay import Assay, read_assay, read_conditions, read_table
+from screenwise.data.auxiliary import auxiliary_tasks
 from screenwise.data.datasets import DATASETS, load_dataset
 from screenwise.errors import DataError
 from screenwise.processes import usual_jobs
@@ -40,6 +41,16 @@ def candidates(pool: str, reading: Reading, *, progress: Progress = silent) -> p
     else:
         conditions = read_conditions(Path(pool), reading.columns, jobs=usual_jobs(), progress=progress)
     return conditions if reading.features is None else _known_features(conditions, reading.features)[0]
+
+
+def auxiliary(table: Path, reading: Reading, *, progress: Progress = silent) -> Screen:
+    """Read auxiliary tasks, such as a library screen or pseudo-labels; a column `weight` says how much they teach."""
+    read = measured(str(table), Reading(features=reading.features), progress=progress)
+    weight = read.cells["weight"] if "weight" in read.cells.columns else None
+    if weight is not None and not pd.api.types.is_numeric_dtype(weight):
+        message = f"{table}: the column weight must hold numbers; found {weight.iloc[0]!r}."
+        raise DataError(message)
+    return auxiliary_tasks(read.screen, None if weight is None else weight.to_numpy(float))
 
 
 def with_features(conditions: pd.DataFrame, path: Path) -> pd.DataFrame:
