@@ -29,6 +29,8 @@ COMMANDS = [
     *(["campaign", name] for name in ("new", "propose", "export", "ingest", "status", "stop", "verify", "replay")),
     ["perturbseq"],
     *(["perturbseq", name] for name in ("fit", "predict", "interactions", "suggest", "evaluate")),
+    ["sparsechem"],
+    *(["sparsechem", name] for name in ("train", "predict")),
 ]
 HELP_CPU_SECONDS = 0.5
 """The promise is CPU seconds, not wall time, so that a busy machine does not break it."""
