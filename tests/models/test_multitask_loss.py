@@ -31,7 +31,7 @@ def outputs_of(network, table):
 
 def test_loss_is_that_of_sparsechem_written_out():
     table, row = make_table()
-    network = MultiTaskNetwork(8, table.binary, NetworkShape((4,))).eval()
+    network = MultiTaskNetwork(8, table.binary, NetworkShape((4,), start="xavier")).eval()
     some, outputs, total = np.array([4, 0, 2]), outputs_of(network, table), 0.0
     for cell in np.flatnonzero(np.isin(row, some)):
         f, y, c = outputs[row[cell], table.task[cell]], table.target[cell], table.relation[cell]
@@ -46,7 +46,7 @@ def test_loss_is_that_of_sparsechem_written_out():
 
 def test_tobit_loss_is_that_of_scipy():
     table, row = make_table(seed=1)
-    network = MultiTaskNetwork(8, table.binary, NetworkShape((4,), learned_noise=True)).eval()
+    network = MultiTaskNetwork(8, table.binary, NetworkShape((4,), learned_noise=True, start="xavier")).eval()
     with torch.no_grad():
         network.log_noise.copy_(torch.tensor([0.3, 0.0, -0.5, 0.1, 0.2]))
     noise, outputs, total = np.exp(network.log_noise.detach().numpy()), outputs_of(network, table), 0.0
@@ -83,7 +83,7 @@ def test_signs_of_bounds():
 def test_auxiliary_tasks_teach_and_do_not_judge():
     table, _ = make_table()
     judged = CellTable(**{**vars(table), "aggregation": np.array([1, 0, 0, 1, 1], np.float32)})
-    network = MultiTaskNetwork(8, table.binary, NetworkShape((4,), scaling=1.0)).eval()
+    network = MultiTaskNetwork(8, table.binary, NetworkShape((4,), scaling=1.0, start="xavier")).eval()
     rows, main = np.arange(6), np.isin(table.task, [0, 3, 4])
     without = CellTable(**{**vars(table), "weight": np.where(main, table.weight, 0).astype(np.float32)})
     with torch.no_grad():

@@ -29,7 +29,7 @@ def make_table(rows=6, tasks=5, seed=0):
 
 def test_few_cells_and_many_cells_give_the_same_outputs_and_gradients(monkeypatch):
     table, _ = make_table()
-    network = MultiTaskNetwork(8, table.binary, NetworkShape((4, 3)), target=np.array([0, 0, 1, 1, 1])).eval()
+    network = random_heads(MultiTaskNetwork(8, table.binary, NetworkShape((4, 3)), target=np.array([0, 0, 1, 1, 1])))
     found = []
     for share in (0.0, 2.0):
         monkeypatch.setattr(sparse_head, "PAIRS_BELOW", share)
@@ -53,7 +53,7 @@ def test_rows_without_cells():
 def test_rows_on_disk_train_and_name_the_same_data(tmp_path):
     table, _ = make_table()
     mapped = replace(table, x=write_rows(tmp_path / "x", [table.x]))
-    network = MultiTaskNetwork(8, table.binary, NetworkShape((4, 3))).eval()
+    network = random_heads(MultiTaskNetwork(8, table.binary, NetworkShape((4, 3))))
     rows = np.array([4, 1, 5])
     with torch.no_grad():
         assert float(BatchLoss()(network, mapped, rows)) == float(BatchLoss()(network, table, rows))
@@ -62,6 +62,14 @@ def test_rows_on_disk_train_and_name_the_same_data(tmp_path):
     assert len(set(digests)) == 3
     assert typical_length(mapped.x) == typical_length(table.x)
     assert typical_length(other.x) == pytest.approx(4 * typical_length(table.x))
+
+
+def random_heads(network):
+    """Outputs that do not start at 0."""
+    with torch.no_grad():
+        for weight in network.copies.parameters():
+            weight.normal_()
+    return network.eval()
 
 
 def batch_of(x):
@@ -109,9 +117,9 @@ def test_first_weights_of_sparsechem():
 @pytest.mark.parametrize("split", [{}, {"class_hidden": (3,), "scaling": 1.0}, {"layer_norm": True}])
 @pytest.mark.parametrize("target", [None, np.array([0, 1, 0, 1, 1])])
 def test_cells_and_some_tasks_are_those_of_all(heads, split, target):
-    network = MultiTaskNetwork(
-        8, [True, False, False, True, False], NetworkShape((6,), heads=heads, **split), target=target
-    ).eval()
+    network = random_heads(
+        MultiTaskNetwork(8, [True, False, False, True, False], NetworkShape((6,), heads=heads, **split), target=target)
+    )
     batch = batch_of(np.random.default_rng(1).random((5, 8)))
     row, task = torch.tensor([4, 0, 0, 2]), torch.tensor([2, 4, 0, 3])
     with torch.no_grad():

@@ -1,8 +1,16 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.sparse import csr_array
 
-from screenwise.models.multitask_scale import Calibration, _noise, _temperature, learn_scaling
+from screenwise.models.multitask_scale import (
+    cell_table,
+    label_notes,
+    learn_scaling,
+    learn_signs,
+    paired_values,
+    target_codes,
+)
 from screenwise.screen import Targets, make_screen
 
 
@@ -15,30 +23,79 @@ def test_a_task_with_bounds_only_takes_them_and_the_others_scale():
     assert scaling.scale[1] == pytest.approx(scaling.scale[0])
 
 
-def test_noise_is_shrunk_to_that_of_all_tasks():
+def paired_screen(n=40, sparse=False):
+    """Assay A: label follows the value; B: runs against it; C: against it but for one row; D: a label alone."""
     rng = np.random.default_rng(0)
-    task = np.repeat([0, 1], [2000, 2])
-    residual = np.where(task == 0, rng.normal(0, 1, 2002), 10.0)
-    noise = _noise(residual, np.zeros(2002), task, 3)
-    assert noise[0] == pytest.approx(1.0, abs=0.05)
-    assert 1.5 < noise[1] < 6
-    assert noise[2] == pytest.approx(np.sqrt(np.mean(residual**2)), rel=1e-6)
+    value = rng.normal(size=(n, 3)).astype(np.float32)
+    label = (value > 0).astype(np.float32)
+    label[:, 1:] = 1 - label[:, 1:]
+    label[np.argmax(value[:, 2]), 2] = 1
+    every = np.column_stack([value, label, label[:, 0]])
+    every[::4, 1], every[1::4, 4] = np.nan, np.nan
+    tasks = pd.DataFrame(
+        {
+            "name": ["A", "B", "C", "A label", "B label", "C label", "D label"],
+            "kind": ["regression"] * 3 + ["classification"] * 4,
+            "assay": ["a", "b", "c", "a", "b", "c", "d"],
+            "target": ["EGFR", "EGFR", "", "EGFR", "EGFR", "", ""],
+        }
+    )
+    there = np.isfinite(every)
+    row, task = np.nonzero(there)
+    targets = csr_array((every[there], (row, task)), shape=every.shape) if sparse else every
+    return make_screen(pd.DataFrame({"gene": [f"G{i}" for i in range(n)]}), Targets(targets), tasks)
 
 
-def test_spread_and_noise_add_up_to_the_residuals():
-    rng = np.random.default_rng(1)
-    members = rng.normal(0, 0.5, (5, 4000)).astype(np.float32)
-    truth = rng.normal(0, 1, 4000)
-    residual = members.mean(axis=0) - truth
-    task = np.zeros(4000, int)
-    noise = _noise(residual, members.var(axis=0, ddof=1).astype(float), task, 1)
-    std = Calibration(noise, 1.0, 1.0, 0.0).std(members, task)
-    assert np.mean(std**2) == pytest.approx(np.mean(residual**2), rel=1e-3)
+@pytest.mark.parametrize("sparse", [False, True])
+def test_direction_of_labels_is_learned_and_told(sparse):
+    screen = paired_screen(sparse=sparse)
+    assert paired_values(screen.tasks).tolist() == [-1, -1, -1, 0, 1, 2, -1]
+    sign, mixed = learn_signs(screen)
+    assert sign.tolist() == [1, 1, 1, 1, -1, -1, 1]
+    assert np.flatnonzero(mixed).tolist() == [5]
+    notes = label_notes(screen, sign, mixed)
+    assert notes[0].startswith("2 of 3 labels run against the values of their assay")
+    assert notes[0].endswith("B label, C label.")
+    assert notes[1].startswith("1 of 3 labels agree with no threshold")
 
 
-def test_temperature_undoes_overconfidence():
-    rng = np.random.default_rng(2)
-    logit = rng.normal(0, 1, 20_000)
-    label = (rng.random(20_000) < 1 / (1 + np.exp(-logit))).astype(np.float32)
-    assert _temperature((3 * logit)[None].astype(np.float32), label) == pytest.approx(3.0, rel=0.1)
-    assert _temperature(np.zeros((1, 3), np.float32), label[:3]) == 1.0
+def test_inverted_labels_are_learned_the_other_way_round():
+    screen = paired_screen()
+    scaling = learn_scaling(screen, learn_signs(screen)[0])
+    x = csr_array(np.ones((len(screen), 1), np.float32))
+    table = cell_table(screen, x, scaling, censored_weight=1.0, regression_weight=0.25)
+    cells = screen.targets.cells()
+    for task, upside_down in ((3, False), (4, True), (6, False)):
+        mine = cells.task == task
+        assert (table.target[mine] == (1 - cells.value[mine] if upside_down else cells.value[mine])).all()
+    assert set(table.weight[cells.task < 3]) == {0.5}
+    assert set(table.weight[cells.task >= 3]) == {1.5}
+    odds = np.array([[2.0] * 7], np.float32)
+    probability = scaling.each(odds, np.arange(7), 1.0)[0]
+    assert probability[3] == pytest.approx(1 / (1 + np.exp(-2.0)))
+    assert probability[4] == pytest.approx(1 / (1 + np.exp(2.0)))
+
+
+def test_targets_are_shared_within_a_kind():
+    assert target_codes(paired_screen().tasks).tolist() == [0, 0, 2, 3, 3, 5, 6]
+    assert target_codes(pd.DataFrame({"name": ["a", "b"], "kind": ["regression"] * 2})) is None
+
+
+def test_weights_of_tasks_bounds_and_catalogue():
+    value = np.ones((2, 3), np.float32)
+    relation = np.array([[0, 0, 0], [-1, 1, 0]], np.int8)
+    tasks = pd.DataFrame(
+        {
+            "name": list("abc"),
+            "kind": ["regression", "regression", "classification"],
+            "weight": [2.0, 1.0, 3.0],
+            "censored_weight": [0.5, np.nan, 1.0],
+            "catalogue": ["", "", "HERG"],
+            "aggregation_weight": [1.0, 0.0, 1.0],
+        }
+    )
+    screen = make_screen(pd.DataFrame({"gene": ["A", "B"]}), Targets(value, relation), tasks)
+    x = csr_array(np.ones((2, 1), np.float32))
+    table = cell_table(screen, x, learn_scaling(screen), censored_weight=0.2, regression_weight=0.25)
+    np.testing.assert_allclose(table.weight.reshape(2, 3), [[1.0, 0.5, 3.0], [0.1, 0.1, 3.0]], rtol=1e-6)
+    assert table.aggregation.tolist() == [1, 0, 1]

@@ -5,8 +5,8 @@ on unfolded substructure counts: every measured cell of every task teaches one s
 of up to some 20,000 conditions the Gaussian process is better; this model takes millions.
 """
 
-import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,105 +16,62 @@ import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from screenwise.config import from_mapping, to_mapping
-from screenwise.errors import ConfigError, ModelError
-from screenwise.models.inputs import InputRows, Inputs
+from screenwise.errors import ColumnError, ModelError
+from screenwise.models.inputs import InputRows
 from screenwise.models.measured import missing_note
-from screenwise.models.multitask_cells import CellTable, Lots, typical_length
+from screenwise.models.multitask_calibration import calibrate, member_outputs
+from screenwise.models.multitask_cells import CellTable, Lots
+from screenwise.models.multitask_config import (
+    MultiTaskConfig,
+    Settled,
+    network_shape,
+    settle,
+    training_settings,
+)
+from screenwise.models.multitask_fit import divide, first_network, is_held_out, schedule, train_network
+from screenwise.models.multitask_inputs import JoinedInputs, make_inputs
 from screenwise.models.multitask_loss import BatchLoss
-from screenwise.models.multitask_network import MultiTaskNetwork, NetworkShape
-from screenwise.models.multitask_scale import Calibration, Scaling, calibrate, cell_table, learn_scaling
-from screenwise.prediction import Prediction
-from screenwise.represent.fingerprint import Fingerprint
-from screenwise.rng import derive_seed, stream
+from screenwise.models.multitask_network import MultiTaskNetwork
+from screenwise.models.multitask_scale import (
+    Scaling,
+    cell_table,
+    finite_cells,
+    label_notes,
+    learn_scaling,
+    learn_signs,
+    paired_values,
+    target_codes,
+    without_bounds,
+)
+from screenwise.models.multitask_store import Fitted, load_fitted, save_fitted
+from screenwise.prediction import CalibrationCells, Prediction
+from screenwise.rng import derive_seed
 from screenwise.run import Run
 from screenwise.screen import Screen
-from screenwise.train.checkpoint import read_checkpoint, write_checkpoint
-from screenwise.train.device import choose_device, seeded
-from screenwise.train.loop import Job, Training, train
+from screenwise.train.device import choose_device
 from screenwise.train.sparse_batch import SparseBatch
+
+__all__ = ["MultiTask", "MultiTaskConfig"]
 
 CHUNK = 4096
 """Rows predicted at a time."""
-FEW_STEPS = 1500
-"""Small screens are gone through often enough for about so many steps."""
-ALL_ROWS_SHARE = 0.25
-"""Share of the epochs that come after the calibration and learn the held-out conditions too."""
-HOLD_OUT_FROM = 20
-"""Fewer conditions than this are all needed to learn from."""
-
-
-@dataclass(frozen=True)
-class MultiTaskConfig:
-    """Settings of the multi-task network."""
-
-    radius: int = 3
-    """Bonds around an atom that a substructure reaches (3 = ECFP6)."""
-    chiral: bool = False
-    """Whether stereocentres make substructures different."""
-    minimum_count: int = 3
-    """Training compounds that a substructure must occur in to have weights of its own."""
-    hidden: tuple[int, ...] = (400, 400)
-    """Units of each hidden layer."""
-    dropout: float = 0.3
-    """Share of hidden units silenced in training."""
-    members: int = 1
-    """Networks that differ by their seed; their mean predicts, more than one give draws."""
-    epochs: int | None = None
-    """Passes over the training conditions; None = 12, and more for small screens."""
-    batch_size: int = 256
-    """Conditions of one step, at most an eighth of the screen."""
-    learning_rate: float = 2e-3
-    """Of Adam, at its highest."""
-    weight_decay: float = 0.0
-    """Decoupled decay of weight matrices."""
-    patience: int | None = None
-    """Stop after so many epochs without gain on held-out cells and keep the best; None = all epochs."""
-    held_out: float = 0.1
-    """Share of the conditions kept from training to learn how wide intervals must be; not with `valid`."""
-    censored_weight: float = 1.0
-    """Weight of a bound against that of an exact value."""
-    device: str = "auto"
-    """"auto" = an accelerator when there is one, else the CPU."""
-    precision: str = "float32"
-    """Of matrix products in training: "float32" or "bfloat16"."""
-    threads: int | None = None
-    """Threads in training; None = torch's own choice."""
-    checkpoint_seconds: float = 60.0
-    """Seconds between two checkpoints, when the fit has a run."""
-
-    def __post_init__(self) -> None:
-        if not self.hidden or min(self.hidden) < 1 or min(self.members, self.batch_size) < 1:
-            message = (
-                f"MultiTaskConfig: hidden {self.hidden}, members {self.members} and batch_size {self.batch_size} "
-                "must all be at least 1."
-            )
-            raise ConfigError(message)
-        if not (0 <= self.dropout < 1 and 0 <= self.held_out < 1):
-            message = f"MultiTaskConfig: dropout {self.dropout} and held_out {self.held_out} must be in [0, 1)."
-            raise ConfigError(message)
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """What `MultiTask.fit` learned."""
-
-    tasks: pd.DataFrame
-    """(t,) name, kind."""
-    inputs: Inputs
-    scaling: Scaling
-    calibration: Calibration
-    networks: tuple[MultiTaskNetwork, ...]
+ROWS_PER_COUNT = 1000
+"""A substructure need not occur more often than once in so many training compounds, or 3 times in all."""
 
 
 class MultiTask:
     """Ensemble of sparse multi-task networks (see the module).
 
     A tenth of the conditions is held out in the first three quarters of the training, to learn how wide
-    intervals must be, and learned with all others in the last quarter. A value's `std` joins the members'
-    spread with that of held-out residuals of its task, scaled so that ``mean +- 1.645 std`` holds 90 % of
+    intervals must be, and learned with all others in the last quarter. A value's `std` joins the spread of
+    members and heads with that of held-out residuals of its task, scaled so that ``mean +- 1.645 std`` holds 90 % of
     them; a probability's is that of a coin. A condition is in the domain when the share of its
     substructures that training knew is not below what 95 % of the held-out conditions have.
+
+    Tasks of one `assay`, a value and a label, may run in opposite directions: which labels do is learned from
+    the training rows, so that what tasks of one `target` share means the same for all of them, and told in
+    ``notes_``. Tasks of `aggregation_weight` 0 are learned and predicted; they do not stop the training, and
+    intervals are not made to fit them.
 
     Examples
     --------
@@ -125,6 +82,8 @@ class MultiTask:
     >>> model = MultiTask(MultiTaskConfig(hidden=(32,), epochs=100, batch_size=8, dropout=0.0)).fit(screen)
     >>> bool(np.abs(model.predict(conditions).mean[:, 0] - x).max() < 0.2)
     True
+    >>> model.predict(conditions, tasks=["death"]).mean.shape
+    (64, 1)
     """
 
     Config = MultiTaskConfig
@@ -141,48 +100,69 @@ class MultiTask:
         screen
             Measured conditions; only measured cells enter the loss.
         valid
-            Conditions with the same tasks that stop the training early and calibrate; None = a share
-            of `screen` is held out.
+            Conditions with the same tasks (of one fold, or of several joined) that stop the training early and
+            calibrate; None = a share of `screen` is held out.
         run
             Where metrics and checkpoints go.
         seed
             Decides first weights, dropout, the order of rows and what is held out.
         """
-        fingerprint = Fingerprint(radius=self.config.radius, chiral=self.config.chiral)
-        inputs = Inputs(fingerprint, self.config.minimum_count, logarithm=True).fit(screen.conditions)
-        screen, read = _usable(screen, inputs)
-        scaling = learn_scaling(screen)
-        table = cell_table(screen, read.x, scaling, self.config.censored_weight)
-        lots = self._divide(table, scaling, inputs, valid, seed)
-        networks = [self._first_network(table, seed, member) for member in range(self.config.members)]
-        for member, network in enumerate(networks):
-            self._train(network, lots, f"member-{member}", (run, seed))
-        known = read.known[lots.held] if lots.judge is table and len(lots.held) else read.known
+        paired = bool((paired_values(screen.tasks) >= 0).any())
+        settled = settle(self.config, labels_beside_values=paired)
+        inputs = self._inputs(settled, len(screen)).fit(screen.conditions)
+        screen, read = self._usable(screen, inputs)
+        sign, mixed = learn_signs(screen)
+        scaling = learn_scaling(screen, sign)
+        table = self._table(screen, read, scaling, settled)
+        judged, known = screen, read.known
+        if valid is not None:
+            judged, seen = self._usable(_same_tasks(valid, screen), inputs)
+            known, judge = seen.known, self._table(judged, seen, scaling, settled)
+        lots = divide(table, None if valid is None else judge, self.config.held_out, seed)
+        target = target_codes(screen.tasks) if self.config.share_targets else None
+        networks = self._train(lots, settled, target, (run, seed))
+        known = known[lots.held] if len(lots.held) else read.known
         calibration = calibrate(networks, lots.judge, lots.held, known)
-        if lots.judge is table and len(lots.held) and self.config.patience is None:
+        held = _held_cells(networks, lots, judged)
+        if is_held_out(lots) and self.config.patience is None:
             every = Lots(table, np.arange(len(table)), table, lots.held[:0])
-            for member, network in enumerate(networks):
-                self._train(network, every, f"member-{member}-all", (run, seed))
+            self._train_all(networks, every, settled, (run, seed))
+        notes = label_notes(screen, sign, mixed)
+        if paired:
+            notes.insert(0, "The screen has labels beside values: settings left open are those for such screens.")
         tasks = screen.tasks[["name", "kind"]].reset_index(drop=True)
-        self.fitted_ = Fitted(tasks, inputs, scaling, calibration, tuple(networks))
+        self.fitted_ = Fitted(
+            tasks, settled, inputs, scaling, calibration, held[0], target, tuple(networks), tuple(notes)
+        )
+        mean, std, _ = self._finish(held[1], held[0].task)
+        self.fitted_ = replace(self.fitted_, seen=replace(held[0], mean=mean, std=std))
         if run is not None:
             run.log(fit="calibration", factor=calibration.factor, temperature=calibration.temperature)
         return self
 
-    def predict(self, conditions: pd.DataFrame) -> Prediction:
-        """Predict all tasks, in chunks; `draws` are the members, if there is more than one."""
+    @property
+    def notes_(self) -> tuple[str, ...]:
+        """What a user should know of the fit: settings chosen by the screen, labels that run against values."""
+        return self._state().notes
+
+    def predict(self, conditions: pd.DataFrame, *, tasks: Sequence[str] | None = None) -> Prediction:
+        """Predict all tasks, or those named, in chunks; `draws` are members and heads, if there is more than one."""
         fitted = self._state()
         rows = fitted.inputs.transform(conditions)
-        shape = (len(conditions), len(fitted.tasks))
+        asked = self._places(tasks)
+        shape = (len(conditions), len(asked))
         mean, std = np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
-        draws = np.full((self.config.members, *shape), np.nan, np.float32) if self.config.members > 1 else None
-        every = np.arange(shape[1])
+        count = self.config.members * self.config.heads
+        draws = np.full((count, *shape), np.nan, np.float32) if count > 1 else None
         for part in _chunks(rows.readable):
-            members = self._members(rows.x[part], None)
-            mean[part], std[part], each = self._finish(members, every)
+            members = self._members(rows.x[part], None if tasks is None else asked)
+            mean[part], std[part], each = self._finish(members, asked)
             if draws is not None:
                 draws[:, part] = each
-        return Prediction(mean, std, draws, self._inside(rows), self._note(rows))
+        there = set(np.flatnonzero(fitted.scaling.measured[asked]).tolist())
+        missing = missing_note(fitted.tasks.iloc[asked].reset_index(drop=True), there)
+        note = np.where(rows.readable, missing, rows.note).astype(object)
+        return Prediction(mean, std, draws, rows.readable & (rows.known >= fitted.calibration.known), note)
 
     def predict_cells(
         self, conditions: pd.DataFrame, row: NDArray[np.int64], task: NDArray[np.int64]
@@ -197,16 +177,19 @@ class MultiTask:
             position = np.full(len(asked), -1)
             position[part] = np.arange(len(part))
             mine = np.flatnonzero(position[place] >= 0)
-            members = self._members(rows.x[part], (position[place[mine]], task[mine]))
+            members = self._members(rows.x[part], task[mine], position[place[mine]])
             mean[mine], std[mine], _ = self._finish(members, task[mine])
         return mean, std
 
+    def calibration_cells(self) -> CalibrationCells:
+        """Return the held-out cells, predicted before they were learned: of `valid`, or a tenth of the conditions."""
+        return self._state().seen
+
     def embed(self, conditions: pd.DataFrame) -> NDArray[np.float32]:
-        """Return (n, members x h): what the tasks are linear in, member beside member; NaN where unreadable."""
+        """Return (n, members x h): the trunk's last units, member beside member; NaN where unreadable."""
         fitted = self._state()
         rows = fitted.inputs.transform(conditions)
-        width = self.config.hidden[-1]
-        found = np.full((len(conditions), self.config.members * width), np.nan, np.float32)
+        found = np.full((len(conditions), self.config.members * fitted.settled.hidden[-1]), np.nan, np.float32)
         device = choose_device(self.config.device)
         for part in _chunks(rows.readable):
             batch = SparseBatch.from_csr(rows.x[part], device)
@@ -216,43 +199,14 @@ class MultiTask:
 
     def save(self, folder: Path) -> None:
         """Write ``multitask.safetensors``: settings and learned state in one file."""
-        fitted = self._state()
-        facts, arrays = fitted.inputs.to_state()
-        tensors = {f"inputs.{name}": torch.from_numpy(array) for name, array in arrays.items()}
-        tensors |= {f"scaling.{name}": torch.from_numpy(array) for name, array in vars(fitted.scaling).items()}
-        tensors["noise"] = torch.from_numpy(fitted.calibration.noise)
-        for member, network in enumerate(fitted.networks):
-            tensors |= {f"member{member}.{name}": value for name, value in network.state_dict().items()}
-        numbers = {name: value for name, value in vars(fitted.calibration).items() if name != "noise"}
-        head = {
-            "config": to_mapping(self.config),
-            "tasks": fitted.tasks.to_dict("list"),
-            "inputs": facts,
-            "calibration": numbers,
-        }
-        write_checkpoint(Path(folder) / "multitask.safetensors", tensors, head)
+        save_fitted(Path(folder) / "multitask.safetensors", self.config, self._state())
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote."""
-        path = Path(folder) / "multitask.safetensors"
-        tensors, head = read_checkpoint(path)
-        model = cls(from_mapping(MultiTaskConfig, head["config"], str(path)))
-
-        def under(prefix: str) -> dict[str, Any]:
-            return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
-
-        inputs = Inputs.from_state(head["inputs"], {name: value.numpy() for name, value in under("inputs.").items()})
-        scaling = Scaling(**{name: value.numpy() for name, value in under("scaling.").items()})
-        calibration = Calibration(noise=tensors["noise"].numpy(), **head["calibration"])
-        tasks = pd.DataFrame(head["tasks"])
-        networks = []
-        for member in range(model.config.members):
-            shape = NetworkShape(model.config.hidden, (model.config.dropout,))
-            network = MultiTaskNetwork(inputs.width, scaling.binary, shape)
-            network.load_state_dict(under(f"member{member}."))
-            networks.append(network.to(choose_device(model.config.device)).eval())
-        model.fitted_ = Fitted(tasks, inputs, scaling, calibration, tuple(networks))
+        config, fitted = load_fitted(Path(folder) / "multitask.safetensors")
+        model = cls(config)
+        model.fitted_ = fitted
         return model
 
     def _state(self) -> Fitted:
@@ -261,104 +215,110 @@ class MultiTask:
             raise ModelError(message)
         return self.fitted_
 
-    def _divide(self, table: CellTable, scaling: Scaling, inputs: Inputs, valid: Screen | None, seed: int) -> Lots:
-        """Say which conditions are learned from, and which calibrate."""
-        every = np.arange(len(table))
-        if valid is not None:
-            if len(valid.task_names) != len(table.binary):
-                message = f"`valid` has {len(valid.task_names)} tasks, the screen {len(table.binary)}; give the same."
-                raise ModelError(message)
-            valid, read = _usable(valid, inputs)
-            judge = cell_table(valid, read.x, scaling, self.config.censored_weight)
-            return Lots(table, every, judge, np.arange(len(judge)))
-        if len(table) < HOLD_OUT_FROM:
-            return Lots(table, every, table, every[:0])
-        order = stream(seed, "multitask", "held out").permutation(every)
-        count = math.ceil(self.config.held_out * len(table))
-        return Lots(table, np.sort(order[count:]), table, np.sort(order[:count]))
+    def _inputs(self, settled: Settled, rows: int) -> JoinedInputs:
+        least = settled.minimum_count
+        if self.config.minimum_count is None:
+            least = min(least, max(3, rows // ROWS_PER_COUNT))
+        return make_inputs(
+            settled.kinds,
+            settled.radius,
+            chiral=self.config.chiral,
+            minimum_count=least,
+            equal_length=settled.equal_length,
+        )
 
-    def _first_network(self, table: CellTable, seed: int, member: int) -> MultiTaskNetwork:
-        # substructures of a compound come together: twice the squared length keeps first outputs small
-        active = 2 * typical_length(table.x)
-        shape = NetworkShape(self.config.hidden, (self.config.dropout,))
-        with seeded(derive_seed(seed, "multitask", "weights", member), torch.device("cpu")):
-            network = MultiTaskNetwork(table.x.shape[1], table.binary, shape, active=active)
-        return network.to(choose_device(self.config.device))
+    def _usable(self, screen: Screen, inputs: JoinedInputs) -> tuple[Screen, InputRows]:
+        """Return the conditions with a measured value that can be read, and their inputs."""
+        if self.config.censored == "drop":
+            screen = without_bounds(screen)
+        usable = np.zeros(len(screen), bool)
+        usable[finite_cells(screen.targets).row] = True
+        if screen.targets.weight is not None:
+            usable &= screen.targets.weight > 0
+        read = inputs.transform(screen.conditions)
+        usable &= read.readable
+        if not usable.any():
+            message = "No condition has both a measured value and a readable structure; there is nothing to learn from."
+            raise ModelError(message)
+        used = InputRows(read.x[usable], read.readable[usable], read.note[usable], read.known[usable])
+        return screen.take(usable), used
 
-    def _train(self, network: MultiTaskNetwork, lots: Lots, name: str, context: tuple[Run | None, int]) -> None:
+    def _table(self, screen: Screen, read: InputRows, scaling: Scaling, settled: Settled) -> CellTable:
+        return cell_table(
+            screen,
+            read.x,
+            scaling,
+            censored_weight=self.config.censored_weight,
+            regression_weight=settled.regression_weight,
+        )
+
+    def _train(
+        self, lots: Lots, settled: Settled, target: NDArray[np.int64] | None, context: tuple[Run | None, int]
+    ) -> list[MultiTaskNetwork]:
+        """Return the members, trained on all rows that are not held out."""
         run, seed = context
+        shape = network_shape(self.config, settled)
+        training = schedule(training_settings(self.config, settled), lots, more_epochs=self.config.epochs is None)
+        networks = []
+        for member in range(self.config.members):
+            own = derive_seed(seed, "multitask", member)
+            networks.append(first_network(lots.table, shape, own, target=target, device=self.config.device))
+            train_network(networks[-1], lots, self._loss(own), training, (f"member-{member}", run, seed))
+        return networks
 
-        def validate() -> float:
-            parts = np.split(lots.held, range(CHUNK, len(lots.held), CHUNK))
-            judge = BatchLoss(judging=True)
-            return sum(float(judge(network, lots.judge, part)) * len(part) for part in parts) / len(lots.held)
+    def _train_all(
+        self, networks: list[MultiTaskNetwork], every: Lots, settled: Settled, context: tuple[Run | None, int]
+    ) -> None:
+        """Teach the members the held-out rows too."""
+        run, seed = context
+        asked = training_settings(self.config, settled)
+        training = schedule(asked, every, more_epochs=self.config.epochs is None, last=True)
+        for member, network in enumerate(networks):
+            loss = self._loss(derive_seed(seed, "multitask", member))
+            train_network(network, every, loss, training, (f"member-{member}-all", run, seed))
 
-        job = Job(
-            network,
-            lambda rows: BatchLoss()(network, lots.table, lots.rows[rows]),
-            rows=len(lots.rows),
-            validate=validate if len(lots.held) else None,
-            name=name,
-            key=lots.digest(),
-        )
-        train(job, self._training(lots), seed=seed, run=run)
-
-    def _training(self, lots: Lots) -> Training:
-        config, rows = self.config, len(lots.table)
-        batch_size = min(config.batch_size, max(8, rows // 8))
-        epochs = config.epochs or max(12, math.ceil(FEW_STEPS * batch_size / rows))
-        rate = config.learning_rate
-        if lots.judge is lots.table and config.patience is None:
-            last = round(epochs * ALL_ROWS_SHARE)
-            if len(lots.held):
-                epochs -= last
-            elif rows >= HOLD_OUT_FROM:
-                epochs, rate = max(1, last), rate / 2
-        return Training(
-            epochs=epochs,
-            batch_size=batch_size,
-            learning_rate=rate,
-            weight_decay=config.weight_decay,
-            patience=config.patience,
-            precision=config.precision,
-            threads=config.threads,
-            checkpoint_seconds=config.checkpoint_seconds,
+    def _loss(self, seed: int) -> BatchLoss:
+        return BatchLoss(
+            resample=seed if self.config.heads > 1 else None, bounds_are_values=self.config.censored == "value"
         )
 
-    def _members(self, x: csr_array, cells: tuple[Any, Any] | None) -> NDArray[np.float32]:
-        """Return (k, b, t) outputs of the members, or (k, m) of some cells."""
+    def _places(self, tasks: Sequence[str] | None) -> NDArray[np.int64]:
+        """Return the places of some tasks, or of all."""
+        names = [str(name) for name in self._state().tasks["name"]]
+        if tasks is None:
+            return np.arange(len(names))
+        unknown = [name for name in tasks if name not in names]
+        if unknown:
+            message = f"The model has no tasks {unknown[:5]}; it has {', '.join(names[:20])}."
+            raise ColumnError(message)
+        return np.array([names.index(name) for name in tasks], np.int64)
+
+    def _members(
+        self, x: csr_array, task: NDArray[np.int64] | None, row: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float32]:
+        """Return (k, b, t) outputs of all heads of some tasks (None = all), or with `row` (k, m) of some cells."""
         device = choose_device(self.config.device)
         batch = SparseBatch.from_csr(x, device)
+        asked = None if task is None else torch.from_numpy(task).to(device)
         with torch.no_grad():
-            if cells is None:
-                found = [network(batch) for network in self._state().networks]
+            if row is None or asked is None:
+                found = [network(batch, asked) for network in self._state().networks]
             else:
-                row, task = (torch.from_numpy(np.asarray(part, np.int64)).to(device) for part in cells)
-                found = [network.cells(batch, row, task) for network in self._state().networks]
+                place = torch.from_numpy(row).to(device)
+                found = [network.cells(batch, place, asked) for network in self._state().networks]
         return torch.cat(found).cpu().numpy()
 
     def _finish(self, members: NDArray[np.float32], task: NDArray[np.int64]) -> tuple[Any, Any, Any]:
         """Return mean, std and each member's prediction, in the units of the tasks (last axis)."""
         fitted = self._state()
         scaling, calibration = fitted.scaling, fitted.calibration
-        probability = 1 / (1 + np.exp(-np.clip(members / calibration.temperature, -30, 30)))
-        value = scaling.centre[task] + scaling.scale[task] * members
-        each = np.where(scaling.binary[task], probability, value)
-        each = np.where(scaling.measured[task], each, np.nan).astype(np.float32)
+        each = scaling.each(members, task, calibration.temperature)
         mean = each.mean(axis=0)
         spread = calibration.std(members, task) * scaling.scale[task]
         coin = np.sqrt(
             np.maximum(mean * (1 - mean), 1e-4), where=scaling.binary[task] & np.isfinite(mean), out=spread.copy()
         )
-        return mean, np.where(np.isfinite(mean), coin, np.nan), each
-
-    def _inside(self, rows: InputRows) -> NDArray[np.bool_]:
-        return rows.readable & (rows.known >= self._state().calibration.known)
-
-    def _note(self, rows: InputRows) -> NDArray[Any]:
-        fitted = self._state()
-        there = set(np.flatnonzero(fitted.scaling.measured).tolist())
-        return np.where(rows.readable, missing_note(fitted.tasks, there), rows.note).astype(object)
+        return mean, np.where(np.isfinite(mean), coin, np.nan).astype(np.float32), each
 
 
 def _chunks(readable: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
@@ -366,16 +326,24 @@ def _chunks(readable: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
     return np.split(rows, range(CHUNK, len(rows), CHUNK)) if len(rows) else []
 
 
-def _usable(screen: Screen, inputs: Inputs) -> tuple[Screen, InputRows]:
-    """Return the conditions with a measured value that can be read, and their inputs."""
-    cells = screen.targets.cells()
-    usable = np.zeros(len(screen), bool)
-    usable[cells.row[np.isfinite(cells.value)]] = True
-    if screen.targets.weight is not None:
-        usable &= screen.targets.weight > 0
-    read = inputs.transform(screen.conditions)
-    usable &= read.readable
-    if not usable.any():
-        message = "No condition has both a measured value and a readable structure; there is nothing to learn from."
+def _same_tasks(valid: Screen, screen: Screen) -> Screen:
+    if valid.task_names != screen.task_names:
+        message = (
+            f"`valid` has {len(valid.task_names)} tasks, the screen {len(screen.task_names)}; "
+            "give the same, in the same order."
+        )
         raise ModelError(message)
-    return screen.take(usable), InputRows(read.x[usable], read.readable[usable], read.note[usable], read.known[usable])
+    return valid
+
+
+def _held_cells(
+    networks: list[MultiTaskNetwork], lots: Lots, judged: Screen
+) -> tuple[CalibrationCells, NDArray[np.float32]]:
+    """Return the held-out cells, with no predictions yet, and the members' (k, m) outputs for them."""
+    cells, _ = lots.judge.where(lots.held)
+    known = finite_cells(judged.targets)
+    empty = np.zeros(len(cells), np.float32)
+    task, value, relation = known.task[cells], known.value[cells], known.relation[cells]
+    return CalibrationCells(task.astype(np.int64), value, relation, empty, empty), member_outputs(
+        networks, lots.judge, lots.held
+    )

@@ -106,6 +106,8 @@ class BatchLoss:
     resample: int | None = None
     """Seed of the weights, exponential with mean 1, by which each head sees the cells differently (Rubin,
     The Bayesian bootstrap, Annals of Statistics 9, 130, 1981); None = all heads see them alike."""
+    bounds_are_values: bool = False
+    """Whether a bound is learned as if it were the value."""
     judging: bool = False
     """Whether the network is judged: tasks count by their `aggregation`, nothing is resampled, no penalty added."""
 
@@ -122,9 +124,8 @@ class BatchLoss:
 
         binary = tensor(table.binary[task])
         noise = None if network.log_noise is None else network.log_noise[tensor(task)]
-        losses = cell_losses(
-            output, tensor(table.target[cells]), tensor(table.relation[cells]), binary, log_noise=noise
-        )
+        relation = table.relation[cells] * (0 if self.bounds_are_values else 1)
+        losses = cell_losses(output, tensor(table.target[cells]), tensor(relation), binary, log_noise=noise)
         if self.resample is not None and not self.judging:
             weight = weight * exponential_weights(self.resample, len(output), cells)
         total = (losses * tensor(weight)).sum() / len(output)

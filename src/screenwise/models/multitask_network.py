@@ -65,8 +65,9 @@ class NetworkShape:
     learned_noise: bool = False
     """Whether each value task has a standard deviation of its own to learn (Tobit likelihood)."""
     start: str = "rows"
-    """First weights of the sparse layer: "rows" = for rows as long as they are; "xavier" = SparseChem's, for all
-    layers: Xavier-uniform over all columns with the gain of ReLU, of 1 in the heads, and offsets of 0.1."""
+    """First weights: "rows" = of the sparse layer for rows as long as they are, and outputs that start at 0, so that
+    what a task of few cells says at the end was learned; "xavier" = SparseChem's, for all layers: Xavier-uniform
+    over all columns with the gain of ReLU, of 1 in the heads, and offsets of 0.1."""
 
     def __post_init__(self) -> None:
         for name in ("hidden", "class_hidden", "regression_hidden"):
@@ -183,6 +184,8 @@ class MultiTaskNetwork(nn.Module):
         self.log_noise = nn.Parameter(torch.zeros(len(binary))) if shape.learned_noise else None
         if xavier:
             _start_as_sparsechem(self)
+        else:
+            _start_at_zero(self)
 
     def units(self, batch: SparseBatch) -> Tensor:
         """Return (b, hidden[-1]): the trunk's last units, before any activation."""
@@ -264,3 +267,13 @@ def _start_as_sparsechem(network: MultiTaskNetwork) -> None:
         if isinstance(layer, nn.Linear):
             nn.init.xavier_uniform_(layer.weight, gain=1.0 if id(layer) in within else float(np.sqrt(2.0)))
             layer.bias.fill_(0.1)
+
+
+@torch.no_grad()
+def _start_at_zero(network: MultiTaskNetwork) -> None:
+    for copy in network.copies:
+        for head in copy:
+            for layer in (head.own, head.shared):
+                if layer is not None:
+                    layer.weight.zero_()
+                    layer.bias.zero_()

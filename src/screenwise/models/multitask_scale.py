@@ -1,31 +1,26 @@
-"""Scales of the multi-task network: tasks to unit variance before, intervals of the right width after."""
+"""Scales of the multi-task network: values to unit variance, labels to the direction of their assay's values."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import torch
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from screenwise.errors import ModelError
-from screenwise.evaluate.calibration import limited_factor
-from screenwise.models.multitask_cells import CellTable, outputs
-from screenwise.models.multitask_network import MultiTaskNetwork
-from screenwise.screen import Screen
+from screenwise.models.multitask_cells import CellTable
+from screenwise.models.multitask_loss import task_factors
+from screenwise.screen import Cells, Screen, Targets, task_column
+from screenwise.train.sparse_store import MappedRows
 
-PRIOR_CELLS = 20.0
-"""Held-out cells of a task at which its own residuals weigh as much as those of all tasks."""
-TEMPERATURES = np.geomspace(0.25, 8.0, 61)
-"""Divisors of log odds that are tried."""
-DOMAIN_QUANTILE = 0.05
-"""Share of held-out conditions that may know less than the domain asks."""
-CHUNK = 4096
+SHOWN = 5
+"""Names of tasks that a note gives."""
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """How values of t tasks become targets: (value - centre) / scale."""
+    """How values of t tasks become targets: (value - centre) / scale, and labels 1 - label where sign is -1."""
 
     centre: NDArray[np.float64]
     """(t,) mean of the exact values; 0 for classes."""
@@ -35,19 +30,34 @@ class Scaling:
     """(t,) which tasks are classes."""
     measured: NDArray[np.bool_]
     """(t,) which tasks have a measured cell."""
+    sign: NDArray[np.int8]
+    """(t,) -1 for a class whose label falls where its assay's value rises, else 1."""
+
+    def each(self, members: NDArray[np.float32], task: NDArray[np.int64], temperature: float) -> NDArray[np.float32]:
+        """Return outputs (k, ..., c) of the c tasks (last axis) as values and probabilities; NaN if never measured."""
+        odds = np.clip(self.sign[task] * members / temperature, -30, 30)
+        value = self.centre[task] + self.scale[task] * members
+        each = np.where(self.binary[task], 1 / (1 + np.exp(-odds)), value)
+        return np.where(self.measured[task], each, np.nan).astype(np.float32)
 
 
-def learn_scaling(screen: Screen) -> Scaling:
-    """Return centre and scale of each task, from exact values only: bounds would pull both.
+def without_bounds(screen: Screen) -> Screen:
+    """Return the screen without its cells of values that are bounds."""
+    cells = screen.targets.cells()
+    return screen.where((cells.relation == 0) | _classes(screen)[cells.task])
 
-    A task with fewer than two exact values takes what its bounds say, and without any spread the
-    median scale of the other tasks.
+
+def learn_scaling(screen: Screen, sign: NDArray[np.int8] | None = None) -> Scaling:
+    """Return centre and scale of each task, from exact values only (bounds would pull both).
+
+    `sign` is what `learn_signs` found. A task with fewer than two exact values takes what its bounds say, and
+    without any spread the median scale of the other tasks.
     """
     cells = screen.targets.cells()
     finite = np.isfinite(cells.value)
     task, value, exact = cells.task[finite], cells.value[finite].astype(np.float64), cells.relation[finite] == 0
     tasks = screen.targets.shape[1]
-    binary = (screen.tasks["kind"] == "classification").to_numpy(bool)
+    binary = _classes(screen)
     counts = np.bincount(task, minlength=tasks)
     few = np.bincount(task, exact, tasks) < 2  # noqa: PLR2004 - one value has no spread
     used = exact | few[task]
@@ -65,112 +75,138 @@ def learn_scaling(screen: Screen) -> Scaling:
         )
         raise ModelError(message)
     centre[binary], scale[binary] = 0.0, 1.0
-    return Scaling(centre, scale, binary, counts > 0)
+    return Scaling(centre, scale, binary, counts > 0, np.ones(tasks, np.int8) if sign is None else sign)
 
 
-def cell_table(screen: Screen, x: csr_array, scaling: Scaling, censored_weight: float) -> CellTable:
-    """Return inputs and standardised targets of a screen's conditions, x (n, d)."""
+def paired_values(tasks: pd.DataFrame) -> NDArray[np.int64]:
+    """Return (t,) the task that holds the values of the assay whose labels a task holds; -1 where there is none.
+
+    Examples
+    --------
+    >>> tasks = pd.DataFrame({"kind": ["regression", "classification"], "assay": ["A", "A"]})
+    >>> paired_values(tasks).tolist()
+    [-1, 0]
+    """
+    assay, classes = task_column(tasks, "assay"), (tasks["kind"] == "classification").to_numpy(bool)
+    values = {name: place for place, name in reversed(list(enumerate(assay))) if name and not classes[place]}
+    found = [values.get(name, -1) if label else -1 for name, label in zip(assay, classes, strict=True)]
+    return np.array(found, np.int64).reshape(len(assay))
+
+
+def learn_signs(screen: Screen) -> tuple[NDArray[np.int8], NDArray[np.bool_]]:
+    """Say in which direction of its assay's value each label runs.
+
+    Tables derived from activities hold labels of both directions: of 995 assays of FS-Mol (Stanley et al., NeurIPS
+    2021), 411 call the weaker compounds active.
+
+    Returns
+    -------
+    tuple
+        (t,) int8, -1 where the mean value of the conditions labelled 1 is below that of those labelled 0, else 1;
+        (t,) whether the label and the value disagree after that: no threshold on the value gives the labels.
+    """
+    tasks = screen.targets.shape[1]
+    partner = paired_values(screen.tasks)
     cells = screen.targets.cells()
-    finite = np.isfinite(cells.value)
-    row, task, relation = cells.row[finite], cells.task[finite], cells.relation[finite]
-    target = (cells.value[finite] - scaling.centre[task]) / scaling.scale[task]
-    weight = screen.tasks["weight"].to_numpy(np.float64)[task] * np.where(relation == 0, 1.0, censored_weight)
+    keys = cells.row * tasks + cells.task
+    asked = np.flatnonzero(partner[cells.task] >= 0)
+    wanted = cells.row[asked] * tasks + partner[cells.task[asked]]
+    order = np.argsort(keys, kind="stable")
+    place = np.minimum(np.searchsorted(keys, wanted, sorter=order), max(len(keys) - 1, 0))
+    there = keys[order[place]] == wanted if len(keys) else np.zeros(0, bool)
+    asked, value = asked[there], cells.value[order[place[there]]].astype(np.float64)
+    label, task = cells.value[asked], cells.task[asked]
+    known = np.isfinite(value) & np.isin(label, (0.0, 1.0))
+    label, task, value = label[known] > 0, task[known], value[known]
+    kind = 2 * task + label
+    count = np.bincount(kind, minlength=2 * tasks).reshape(tasks, 2)
+    mean = np.bincount(kind, value, 2 * tasks).reshape(tasks, 2) / np.maximum(count, 1)
+    both = (count > 0).all(axis=1)
+    sign = np.where(both & (mean[:, 1] < mean[:, 0]), -1, 1).astype(np.int8)
+    least, most = np.full(tasks, np.inf), np.full(tasks, -np.inf)
+    upper = label == (sign[task] > 0)
+    np.minimum.at(least, task[upper], value[upper])
+    np.maximum.at(most, task[~upper], value[~upper])
+    return sign, both & (most > least)
+
+
+def target_codes(tasks: pd.DataFrame) -> NDArray[np.int64] | None:
+    """Return (t,) number of each task's target, one of its own where it names none; None where none is shared.
+
+    Examples
+    --------
+    >>> tasks = pd.DataFrame({"kind": ["regression"] * 4, "target": ["EGFR", "", "EGFR", ""]})
+    >>> target_codes(tasks).tolist()
+    [0, 1, 0, 3]
+    """
+    target, place = task_column(tasks, "target"), range(len(tasks))
+    first: dict[Any, int] = {}
+    code = np.array(
+        [
+            first.setdefault((name, kind) if name else at, at)
+            for at, name, kind in zip(place, target, tasks["kind"], strict=True)
+        ]
+    )
+    return None if len(np.unique(code)) == len(code) else code
+
+
+def cell_table(
+    screen: Screen,
+    x: csr_array | MappedRows,
+    scaling: Scaling,
+    *,
+    censored_weight: float = 1.0,
+    regression_weight: float = 0.5,
+) -> CellTable:
+    """Return inputs and standardised targets of a screen's conditions, x (n, d).
+
+    A cell's weight is that of its condition and its task, of its kind (`task_factors`), and for a bound
+    `censored_weight` times the task's own.
+    """
+    cells = finite_cells(screen.targets)
+    row, task, relation = cells.row, cells.task, cells.relation
+    target = (cells.value - scaling.centre[task]) / scaling.scale[task]
+    target = np.where(scaling.sign[task] < 0, 1 - target, target)
+    factor = task_factors(scaling.binary, regression_weight, task_column(screen.tasks, "catalogue") != "")
+    bound = censored_weight * task_column(screen.tasks, "censored_weight")
+    weight = (task_column(screen.tasks, "weight") * factor)[task] * np.where(relation == 0, 1.0, bound[task])
     if screen.targets.weight is not None:
         weight = weight * screen.targets.weight[row]
-    start = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=len(screen)))])
+    aggregation = task_column(screen.tasks, "aggregation_weight")
+    even = bool((aggregation == 1).all()) or not bool((aggregation[task] > 0).any())
     return CellTable(
         x,
-        start,
+        np.concatenate([[0], np.cumsum(np.bincount(row, minlength=len(screen)))]),
         task.astype(np.int64),
         target.astype(np.float32),
         relation.astype(np.float32),
         weight.astype(np.float32),
         scaling.binary,
+        None if even else aggregation.astype(np.float32),
     )
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """What held-out cells say of the network's errors."""
-
-    noise: NDArray[np.float64]
-    """(t,) standard deviation that the members' spread leaves unexplained, in units of the tasks' scale."""
-    factor: float
-    """Makes mean +- 1.645 std hold 90 % of the held-out values."""
-    temperature: float
-    """Divides log odds, so that probabilities are as often right as they say."""
-    known: float
-    """Least share of known features inside the domain."""
-
-    def std(self, members: NDArray[np.float32], task: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return the standard deviation of (k, ..., t) outputs, without the first axis."""
-        return self.factor * np.sqrt(_spread(members) + self.noise[task] ** 2)
+def finite_cells(targets: Targets) -> Cells:
+    """Return the measured cells that have a number, in the order of a `CellTable` of the same targets."""
+    cells = targets.cells()
+    finite = np.isfinite(cells.value)
+    return Cells(cells.row[finite], cells.task[finite], cells.value[finite], cells.relation[finite])
 
 
-def calibrate(
-    networks: Sequence[MultiTaskNetwork], table: CellTable, rows: NDArray[np.int64], known: NDArray[np.float32]
-) -> Calibration:
-    """Learn the width of intervals from cells that no member saw.
-
-    Parameters
-    ----------
-    networks
-        The k members.
-    table, rows
-        Held-out conditions; without any, a prediction is as uncertain as its task.
-    known
-        (n,) shares of known features of held-out conditions.
-    """
-    cells, _ = table.where(rows)
-    members = _outputs(networks, table, rows)
-    target, task = table.target[cells], table.task[cells]
-    classes = table.binary[task]
-    exact = (table.relation[cells] == 0) & ~classes
-    residual = members.mean(axis=0)[exact] - target[exact]
-    noise = _noise(residual, _spread(members[:, exact]), task[exact], len(table.binary))
-    draft = Calibration(noise, 1.0, 1.0, 0.0)
-    factor = limited_factor(residual / draft.std(members[:, exact], task[exact]))
-    temperature = _temperature(members[:, classes], target[classes])
-    return Calibration(noise, factor, temperature, float(np.quantile(known, DOMAIN_QUANTILE)))
+def label_notes(screen: Screen, sign: NDArray[np.int8], mixed: NDArray[np.bool_]) -> list[str]:
+    """Say which labels run against their assay's values, and which follow no threshold of them (`learn_signs`)."""
+    names = np.asarray(screen.task_names, object)
+    paired = int((paired_values(screen.tasks) >= 0).sum())
+    notes = []
+    for which, text in (
+        (sign < 0, "run against the values of their assay (label 1 where the value is low) and are learned so"),
+        (mixed, "agree with no threshold on the values of their assay"),
+    ):
+        if which.any():
+            some = ", ".join(names[which][:SHOWN]) + (", ..." if which.sum() > SHOWN else "")
+            notes.append(f"{int(which.sum())} of {paired} labels {text}: {some}.")
+    return notes
 
 
-def _spread(members: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Variance over the first axis, of k members; 0 of one."""
-    ddof = 1 if len(members) > 1 else 0
-    return np.asarray(members.var(axis=0, ddof=ddof, dtype=np.float64))
-
-
-def _outputs(networks: Sequence[MultiTaskNetwork], table: CellTable, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return (k, m) outputs of all heads for the cells of some rows."""
-    parts = np.split(rows, range(CHUNK, len(rows), CHUNK)) if len(rows) else []
-    found: list[NDArray[np.float32]] = [np.zeros((sum(network.shape.heads for network in networks), 0), np.float32)]
-    with torch.no_grad():
-        for part in parts:
-            found.append(np.concatenate([outputs(network, table, part)[0].cpu().numpy() for network in networks]))
-    return np.concatenate(found, axis=1)
-
-
-def _noise(
-    residual: NDArray[np.float64], spread: NDArray[np.float64], task: NDArray[np.int64], tasks: int
-) -> NDArray[np.float64]:
-    """Return (t,) residual standard deviations beyond the spread, shrunk to that of all tasks."""
-    if len(residual) == 0:
-        return np.ones(tasks)
-    # at least a quarter of the residual variance: members that disagree do not measure better
-    beyond = residual.astype(np.float64) ** 2 - spread
-    floor = 0.25 * float(np.mean(residual.astype(np.float64) ** 2))
-    overall = max(float(beyond.mean()), floor, 1e-6)
-    counts = np.bincount(task, minlength=tasks)
-    own = np.bincount(task, beyond, tasks)
-    return np.sqrt(np.maximum((own + PRIOR_CELLS * overall) / (counts + PRIOR_CELLS), 0.25 * overall))
-
-
-def _temperature(logits: NDArray[np.float32], label: NDArray[np.float32]) -> float:
-    """Return the temperature of least cross-entropy of the members' mean probability; 1 for few labels."""
-    if len(label) < PRIOR_CELLS or label.min() == label.max():
-        return 1.0
-    losses = []
-    for temperature in TEMPERATURES:
-        p = np.clip((1 / (1 + np.exp(-np.clip(logits / temperature, -30, 30)))).mean(axis=0), 1e-7, 1 - 1e-7)
-        losses.append(-float(np.mean(np.where(label > 0.5, np.log(p), np.log1p(-p)))))  # noqa: PLR2004
-    return float(TEMPERATURES[int(np.argmin(losses))])
+def _classes(screen: Screen) -> NDArray[np.bool_]:
+    return (screen.tasks["kind"] == "classification").to_numpy(bool)

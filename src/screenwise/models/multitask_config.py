@@ -1,0 +1,174 @@
+"""Settings of the multi-task network, and how those left open are chosen by what a screen has."""
+
+from dataclasses import dataclass, replace
+
+from screenwise.errors import ConfigError
+from screenwise.models.multitask_network import NetworkShape
+from screenwise.represent.fingerprint import KINDS
+from screenwise.train.loop import Training
+
+CENSORED = ("squared", "tobit", "value", "drop")
+
+
+@dataclass(frozen=True)
+class MultiTaskConfig:
+    """Settings of the multi-task network. None = chosen by what the screen has, and told in `MultiTask.notes_`."""
+
+    kinds: tuple[str, ...] | None = None
+    """Kinds of substructures that are counted; None = morgan, and with labels beside values feature_morgan and
+    torsion too."""
+    radius: int | None = None
+    """Bonds around an atom that a circular substructure reaches; None = 3 (ECFP6) of one kind, 2 of several."""
+    chiral: bool = False
+    """Whether stereocentres make substructures different."""
+    minimum_count: int | None = None
+    """Training compounds that a substructure must occur in to have weights of its own; None = 3, or 10."""
+    equal_length: bool | None = None
+    """Whether compounds' rows of counts are scaled to one length; None = with labels beside values."""
+    hidden: tuple[int, ...] | None = None
+    """Units of each layer of the trunk; None = 400 and 400, or one layer of 500."""
+    dropout: float = 0.3
+    """Share of the trunk's units silenced in training."""
+    layer_norm: bool | None = None
+    """Whether sums are normalised before each activation; None = with labels beside values."""
+    class_hidden: tuple[int, ...] = ()
+    """Units of hidden layers that only classes have."""
+    regression_hidden: tuple[int, ...] = ()
+    """Units of hidden layers that only values have."""
+    share_targets: bool = True
+    """Whether tasks of one `target` share a part of their output weights."""
+    censored: str = "squared"
+    """What a bound teaches: "squared" = only an error on its wrong side counts, squared; "tobit" = the probability
+    of its side, with a noise learned per task; "value" = it is a value; "drop" = nothing."""
+    censored_weight: float = 1.0
+    """Weight of a bound against that of an exact value, times the task's own `censored_weight`."""
+    regression_weight: float | None = None
+    """r: losses of classes count 2 (1 - r), of values 2 r; None = 0.5, and 0.13 with labels beside values."""
+    members: int = 1
+    """Networks that differ by their seed; their mean predicts, more than one give draws."""
+    heads: int = 1
+    """Heads on each network's trunk, each with exponential weights of the cells; more than one give draws, cheaply."""
+    epochs: int | None = None
+    """Passes over the training conditions; None = 12 (7 with labels beside values), and more for small screens."""
+    batch_size: int | None = None
+    """Conditions of one step, at most an eighth of the screen; None = 256, or 1024 with labels beside values."""
+    learning_rate: float | None = None
+    """Of Adam, at its highest; None = 2e-3, or 1e-3 with labels beside values."""
+    weight_decay: float | None = None
+    """Decoupled decay of weight matrices; None = 0, or 0.1 with labels beside values."""
+    patience: int | None = None
+    """Stop after so many epochs without gain on held-out cells and keep the best; None = all epochs."""
+    held_out: float = 0.1
+    """Share of the conditions kept from training to learn how wide intervals must be; not with `valid`."""
+    device: str = "auto"
+    """"auto" = an accelerator when there is one, else the CPU."""
+    precision: str = "float32"
+    """Of matrix products in training: "float32" or "bfloat16"."""
+    threads: int | None = None
+    """Threads in training; None = torch's own choice."""
+    checkpoint_seconds: float = 60.0
+    """Seconds between two checkpoints, when the fit has a run."""
+
+    def __post_init__(self) -> None:
+        widths = [*(self.hidden if self.hidden is not None else (1,)), *self.class_hidden, *self.regression_hidden]
+        if self.hidden == () or min(*widths, self.members, self.heads, self.batch_size or 1) < 1:
+            message = (
+                f"MultiTaskConfig: hidden {self.hidden}, class_hidden {self.class_hidden}, regression_hidden "
+                f"{self.regression_hidden}, members {self.members}, heads {self.heads} and batch_size "
+                f"{self.batch_size} must all be at least 1."
+            )
+            raise ConfigError(message)
+        if not (0 <= self.dropout < 1 and 0 <= self.held_out < 1 and 0 <= (self.regression_weight or 0) <= 1):
+            message = (
+                f"MultiTaskConfig: dropout {self.dropout} and held_out {self.held_out} must be in [0, 1), "
+                f"regression_weight {self.regression_weight} in [0, 1]."
+            )
+            raise ConfigError(message)
+        if self.censored not in CENSORED:
+            message = f"MultiTaskConfig.censored is {self.censored!r}; use one of {', '.join(CENSORED)}."
+            raise ConfigError(message)
+        if self.kinds is not None and (not self.kinds or not set(self.kinds) <= set(KINDS)):
+            message = f"MultiTaskConfig.kinds is {self.kinds}; use some of {', '.join(KINDS)}."
+            raise ConfigError(message)
+
+
+@dataclass(frozen=True)
+class Settled:
+    """The settings that may be left open, all chosen."""
+
+    kinds: tuple[str, ...]
+    radius: int
+    minimum_count: int
+    equal_length: bool
+    hidden: tuple[int, ...]
+    layer_norm: bool
+    regression_weight: float
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+
+
+VALUES = Settled(("morgan",), 3, 3, False, (400, 400), False, 0.5, 12, 256, 2e-3, 0.0)  # noqa: FBT003 - fields in order
+"""Best of what was tried on values alone: 30 targets of ChEMBL, 1,300 values each."""
+LABELS = replace(
+    VALUES,
+    kinds=("morgan", "feature_morgan", "torsion"),
+    radius=2,
+    minimum_count=10,
+    equal_length=True,
+    hidden=(500,),
+    layer_norm=True,
+    regression_weight=0.13,
+    epochs=7,
+    batch_size=1024,
+    learning_rate=1e-3,
+    weight_decay=0.1,
+)
+"""Best of what was tried on labels beside values: 995 assays of ChEMBL, 280 values each."""
+
+
+def settle(config: MultiTaskConfig, *, labels_beside_values: bool) -> Settled:
+    """Return all settings that may be left open, chosen by whether assays have a label beside their value.
+
+    Examples
+    --------
+    >>> settle(MultiTaskConfig(hidden=(64,)), labels_beside_values=True).hidden
+    (64,)
+    >>> settle(MultiTaskConfig(kinds=("torsion", "morgan")), labels_beside_values=False).radius
+    2
+    """
+    default = LABELS if labels_beside_values else VALUES
+    if config.kinds is not None:
+        default = replace(default, radius=3 if len(config.kinds) == 1 else 2)
+    given = {name: getattr(config, name) for name in vars(default) if getattr(config, name) is not None}
+    return replace(default, **given)
+
+
+def network_shape(config: MultiTaskConfig, settled: Settled) -> NetworkShape:
+    """Return the form of the network that the settings ask for."""
+    return NetworkShape(
+        settled.hidden,
+        (config.dropout,),
+        layer_norm=settled.layer_norm,
+        class_hidden=config.class_hidden,
+        class_dropouts=(config.dropout,),
+        regression_hidden=config.regression_hidden,
+        regression_dropouts=(config.dropout,),
+        heads=config.heads,
+        learned_noise=config.censored == "tobit",
+    )
+
+
+def training_settings(config: MultiTaskConfig, settled: Settled) -> Training:
+    """Return the settings of the training loop, before epochs and batches are fitted to the size of a screen."""
+    return Training(
+        epochs=settled.epochs,
+        batch_size=settled.batch_size,
+        learning_rate=settled.learning_rate,
+        weight_decay=settled.weight_decay,
+        patience=config.patience,
+        precision=config.precision,
+        threads=config.threads,
+        checkpoint_seconds=config.checkpoint_seconds,
+    )
