@@ -11,6 +11,7 @@ from cyclopts.config import Toml
 
 from screenwise.cli import campaign as _campaign  # noqa: F401 - names its commands
 from screenwise.cli import domain as _domain  # noqa: F401
+from screenwise.cli import gain as _gain  # noqa: F401
 from screenwise.cli import perturbseq as _perturbseq  # noqa: F401
 from screenwise.cli import screens as _screens  # noqa: F401
 from screenwise.cli import sparsechem as _sparsechem  # noqa: F401
@@ -28,6 +29,7 @@ from screenwise.recipes.settings import (
     CampaignOptions,
     CompareSettings,
     FitSettings,
+    GainSettings,
     SimulateSettings,
 )
 
@@ -37,6 +39,7 @@ PRINTABLE: dict[str, tuple[Any, ...]] = {
     "propose": (Ask(), Columns()),
     "campaign new": (CampaignOptions("maximize:TASK"), Columns()),
     "compare": (CompareSettings(), Columns()),
+    "gain": (GainSettings(), Columns()),
     "simulate": (SimulateSettings(), Columns()),
     "perturbseq fit": (PairFitSettings(), ProfileReading()),
     "perturbseq interactions": (ProfileReading(),),

@@ -140,7 +140,7 @@ def gain_tables(
     kinds = tasks["kind"].to_numpy(str)
     chosen = {name: one for name, one in _measures(kinds).items() if name != "rmse_censored" or _bounds(cells, kinds)}
     points = {name: _scores(cells, measure, kinds) for name, measure in chosen.items()}
-    groups = _groups(tasks)
+    groups = groups_of(tasks)
     drawn = _Replicates.draw(cells, chosen, points, kinds, groups, plan)
     large = _large(cells, kinds, plan.quorum)
     tables = [_task_rows(cells, tasks, chosen[name], points[name], drawn.error[name], large) for name in chosen]
@@ -169,7 +169,14 @@ def _scores(cells: PairedCells, measure: Measure, kinds: NDArray[Any], weight: A
     return one, other
 
 
-def _groups(tasks: pd.DataFrame) -> dict[str, NDArray[np.bool_]]:
+def groups_of(tasks: pd.DataFrame) -> dict[str, NDArray[np.bool_]]:
+    """Return group -> (t,) which tasks belong to it: all of them, and each assay type that a task says.
+
+    Examples
+    --------
+    >>> groups_of(pd.DataFrame({"name": ["x", "y"], "assay_type": ["ADME", None]}))["ADME"].tolist()
+    [True, False]
+    """
     groups = {"all": np.ones(len(tasks), bool)}
     if "assay_type" in tasks:
         types = tasks["assay_type"].fillna("").astype(str)

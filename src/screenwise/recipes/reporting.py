@@ -1,5 +1,6 @@
 """Pages and cards, made from the files that fits, comparisons, replays and campaigns leave."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from screenwise.report.card import Card, write_card
 from screenwise.report.curves import learning_curve, replay_curves
 from screenwise.report.html import Picture, Section, Table, write_report
 from screenwise.run import Run, read_json
-from screenwise.simulate.replay import summarise_curves
 
 METRIC_WORDS = {
     "rmse": "root mean square error",
@@ -23,6 +23,14 @@ METRIC_WORDS = {
     "roc_auc": "area under the ROC curve",
 }
 """Metrics that the pages draw -> what they are."""
+
+REPLAY_COLUMNS = ["policy", "seeds", "measured", "hits", "hit_fraction", "lower", "upper", "area"]
+BESIDE = re.compile("(over|saved)_(random|greedy)|over_.*er$")
+"""Columns of ``summary.csv`` that compare with a baseline and are shown."""
+REPLAY_TABLE = (
+    "After the last round: means over seeds with 95 % intervals. area: mean share of hits known while wells were used. "
+    "over_: difference to a baseline, seed by seed. saved_: share of wells saved for the same hits."
+)
 
 
 def report(folder: Path, out: Path | None = None) -> Outcome:
@@ -32,10 +40,12 @@ def report(folder: Path, out: Path | None = None) -> Outcome:
         return pair_report(folder, out)
     if (folder / "campaign.sqlite").exists():
         title, sections = f"Campaign {folder.name}", campaign_sections(folder)
-    elif (folder / "summary.csv").exists():
-        title, sections = f"Comparison {folder.name}", comparison_sections(folder)
     elif (folder / "curves.csv").exists():
         title, sections = f"Replay {folder.name}", replay_sections(folder)
+    elif (folder / "gain.json").exists():
+        title, sections = f"Gain {folder.name}", gain_sections(folder)
+    elif (folder / "summary.csv").exists():
+        title, sections = f"Comparison {folder.name}", comparison_sections(folder)
     elif (folder / "done.json").exists():
         title, sections = f"Run {folder.name}", run_sections(folder)
     elif (folder / "scores.csv").exists():
@@ -144,24 +154,30 @@ def comparison_report(folder: Path, title: str) -> Path:
 
 
 def replay_sections(folder: Path) -> list[Section]:
-    """Return the parts of a page from ``curves.csv``."""
-    curves = pd.read_csv(folder / "curves.csv")
-    picture = Picture(replay_curves(curves), "Share of the hits found; band: 95 % interval over seeds.", wide=True)
-    table = summarise_curves(curves)
-    table["measured"] = table["measured"].astype(int)
-    text = "A measured screen answers round by round. Every policy begins from the same random wells of each seed."
+    """Return the parts of a page from ``curves.csv`` and ``summary.csv``, a section for each pool."""
+    curves, summary = pd.read_csv(folder / "curves.csv"), pd.read_csv(folder / "summary.csv")
+    text = "A measured screen answers round by round. Every policy of a seed begins from the same wells."
+    several = summary["pool"].nunique() > 1
     return [
         Section(
-            "Replay",
+            f"Replay of {pool}" if several else "Replay",
             text,
-            [picture],
+            [
+                Picture(
+                    replay_curves(curves[curves["pool"] == pool]),
+                    "Share of the hits found; band: 95 % interval over seeds.",
+                    wide=True,
+                )
+            ],
             [
                 Table(
-                    table,
-                    "After the last round: mean over seeds with 95 % interval, and the paired difference to greedy",
+                    part[[*REPLAY_COLUMNS, *(name for name in part if BESIDE.match(name))]],
+                    REPLAY_TABLE,
+                    file="summary.csv",
                 )
             ],
         )
+        for pool, part in summary.groupby("pool", sort=False)
     ]
 
 
@@ -196,6 +212,13 @@ def run_sections(folder: Path) -> list[Section]:
     lines = Run(folder).metrics()
     pictures = [Picture(learning_curve(lines))] if any("epoch" in line for line in lines) else []
     return [Section("The run", metrics["reason"], pictures, tables, facts)]
+
+
+def gain_sections(folder: Path) -> list[Section]:
+    """Return the parts of a page about what one run gains over another."""
+    from screenwise.recipes.gain_page import gain_sections as sections  # noqa: PLC0415
+
+    return sections(folder)
 
 
 def campaign_sections(folder: Path) -> list[Section]:
