@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from rdkit import Chem
-from rdkit.Chem import Crippen, rdMolDescriptors
+from rdkit.Chem import Crippen, Descriptors, rdMolDescriptors
 
 from screenwise.errors import ColumnError, ConfigError
 from screenwise.represent import descriptors, fingerprint_store
@@ -19,6 +19,18 @@ def test_known_descriptors_are_among_the_numbers():
     for known in (Crippen.MolLogP, rdMolDescriptors.CalcTPSA, rdMolDescriptors.CalcNumRotatableBonds):
         expected = np.array([known(molecule) for molecule in molecules], np.float32)
         assert np.isclose(values, expected[:, None], atol=1e-4).all(0).any(), known.__name__
+
+
+def test_the_whole_list_adds_rdkits_states_and_groups_one_by_one():
+    whole, names = MoleculeDescriptors(whole=True).transform(TABLE), descriptors._names()
+    quick = MoleculeDescriptors().transform(TABLE)
+    np.testing.assert_array_equal(whole[:, : quick.shape[1]], quick)
+    added, known = names[quick.shape[1] :], dict(Descriptors._descList)
+    assert {name for name in known if name.startswith("fr_") or "EState" in name} == set(added)
+    for text, row in zip(SMILES, whole, strict=True):
+        # every descriptor of a molecule that no other has been asked of
+        expected = [known[name](Chem.MolFromSmiles(text)) for name in added]
+        np.testing.assert_allclose(row[quick.shape[1] :], expected, rtol=1e-5, atol=1e-5)
 
 
 def test_rows_do_not_depend_on_their_neighbours():
@@ -66,10 +78,12 @@ def test_kernels_are_positive_semidefinite_with_unit_squared_exponential():
     for kernel in descriptor_kernels(TABLE):
         gram = kernel.gram(kernel.features(TABLE))
         assert np.linalg.eigvalsh(gram.astype(float)).min() > -1e-4
-    near = descriptor_kernels(TABLE)[0]
-    features = near.features(TABLE)
-    squared = ((features[:, None] - features[None]) ** 2).sum(-1)
-    np.testing.assert_allclose(near.gram(features), np.exp(-squared / (2 * features.shape[1])), atol=1e-5)
+    near, _, whole = descriptor_kernels(TABLE)
+    assert whole.features(TABLE).shape[1] > near.features(TABLE).shape[1]
+    for kernel in (near, whole):
+        features = kernel.features(TABLE)
+        squared = ((features[:, None] - features[None]) ** 2).sum(-1)
+        np.testing.assert_allclose(kernel.gram(features), np.exp(-squared / (2 * features.shape[1])), atol=1e-5)
 
 
 def test_nothing_readable_gives_no_columns():

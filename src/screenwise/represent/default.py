@@ -122,18 +122,23 @@ def molecule_kernels(*, jobs: int = 1) -> list[Kernel]:
 
 
 def descriptor_kernels(conditions: pd.DataFrame) -> list[Kernel]:
-    """Return kernels of the ranks of physical descriptors: a squared exponential and an inner product.
+    """Return kernels of the ranks of physical descriptors: two squared exponentials and an inner product.
 
     For pools of structures, where a property such as solubility may hang on size and polarity more
-    than on substructures; the squared exponential is exp(-d^2 / (2 p)) over p descriptors.
+    than on substructures. A squared exponential is exp(-d^2 / (2 p)) over p descriptors: one over the quick
+    ones, one over the whole list with functional groups and electrotopological states.
     """
-    ranked = Ranked(MoleculeDescriptors()).fit(conditions)
-    width = 1 if ranked.columns is None else max(len(ranked.columns), 1)
-    length = float(np.sqrt(width))
+    quick = Ranked(MoleculeDescriptors()).fit(conditions)
+    whole = Ranked(MoleculeDescriptors(whole=True)).fit(conditions)
     return [
-        Kernel("descriptors", ranked, Rbf(factor=0.0, length=length)),
-        Kernel("descriptors_linear", ranked, Linear()),
+        Kernel("descriptors", quick, Rbf(factor=0.0, length=_root_width(quick))),
+        Kernel("descriptors_linear", quick, Linear()),
+        Kernel("descriptors_whole", whole, Rbf(factor=0.0, length=_root_width(whole))),
     ]
+
+
+def _root_width(ranked: Ranked) -> float:
+    return float(np.sqrt(1 if ranked.columns is None else max(len(ranked.columns), 1)))
 
 
 def gene_kernels(conditions: pd.DataFrame, gene_sets: GeneSets | None = None) -> list[Kernel]:

@@ -1,6 +1,7 @@
 """Physical descriptors of molecules: size, polarity, lipophilicity, shape and charge on surfaces, as ranks.
 
-They see what substructures do not: that two unlike molecules dissolve or permeate alike.
+They see what substructures do not: that two unlike molecules dissolve or permeate alike. The whole list has
+electrotopological states and functional groups too.
 """
 
 from collections.abc import Sequence
@@ -37,7 +38,10 @@ class MoleculeDescriptors:
     The 43 of `rdMolDescriptors.Properties` (mass, donors, acceptors, rings, Crippen's log P and
     refractivity, polar and Labute's surface, connectivity and shape indices) and the surface shares by
     log P, refractivity and partial charge (Labute, J. Mol. Graph. Model. 2000, 18, 464): all computed
-    by compiled code, about a millisecond a molecule. Inside `fingerprint_store.computing` thousands of them
+    by compiled code, about a millisecond a molecule. The whole list adds, for about half of that again, the
+    electrotopological states (extremes, sums by surface, surfaces by state; Hall, Mohney and Kier, J. Chem.
+    Inf. Comput. Sci. 1991, 31, 76) and the counts of RDKit's functional groups: what group contribution
+    models of solubility and partition are made of. Inside `fingerprint_store.computing` thousands of molecules
     are shared among its processes.
 
     Examples
@@ -45,9 +49,13 @@ class MoleculeDescriptors:
     >>> table = MoleculeDescriptors().transform(pd.DataFrame({"smiles": ["CCO", "not a structure"]}))
     >>> table.shape[0], round(float(table[0, 0]), 2), bool(np.isnan(table[1]).all())
     (2, 46.04, True)
+    >>> MoleculeDescriptors(whole=True).transform(pd.DataFrame({"smiles": ["CCO"]})).shape[1] > table.shape[1]
+    True
     """
 
     column: str = "smiles"
+    whole: bool = False
+    """Electrotopological states and functional groups too."""
 
     def transform(self, conditions: pd.DataFrame) -> NDArray[np.float32]:
         """Return (n, p) values; a row of NaN where a structure cannot be read.
@@ -62,7 +70,7 @@ class MoleculeDescriptors:
             raise ColumnError(message)
         codes, distinct = pd.factorize(conditions[self.column].astype("string"))
         table = np.vstack([_descriptors([str(text) for text in distinct]), np.full(len(_names()), np.nan, np.float32)])
-        return np.asarray(table[codes])
+        return np.asarray(table[codes, : None if self.whole else _quick()])
 
 
 @dataclass(frozen=True)
@@ -140,8 +148,13 @@ def _silent(what: str, done: int, total: int) -> None: ...
 
 def _compute(_: None, texts: Sequence[str]) -> list[NDArray[np.float32]]:
     from rdkit import Chem  # noqa: PLC0415
-    from rdkit.Chem import rdMolDescriptors  # noqa: PLC0415
+    from rdkit.Chem import Fragments, rdMolDescriptors  # noqa: PLC0415
+    from rdkit.Chem.EState import EState_VSA  # noqa: PLC0415
+    from rdkit.Chem.EState.EState import EStateIndices  # noqa: PLC0415
 
+    index: Any = EStateIndices
+    by_state: Any = EState_VSA.EState_VSA_
+    by_surface: Any = EState_VSA.VSA_EState_
     properties = rdMolDescriptors.Properties()
     surfaces = (rdMolDescriptors.SlogP_VSA_, rdMolDescriptors.SMR_VSA_, rdMolDescriptors.PEOE_VSA_)
     missing = np.full(len(_names()), np.nan, np.float32)
@@ -155,18 +168,33 @@ def _compute(_: None, texts: Sequence[str]) -> list[NDArray[np.float32]]:
             values = [*properties.ComputeProperties(molecule)]
             for surface in surfaces:
                 values += surface(molecule)
+            state = index(molecule)
+            values += [state.max(), state.min(), np.abs(state).max(), np.abs(state).min()]
+            # not forced: the states above are taken from the molecule
+            values += [*by_state(molecule, force=0), *by_surface(molecule, force=0)]
+            values += [count(molecule) for _, count in Fragments.fns]
             row = np.asarray(values, np.float32)
             rows.append(np.where(np.isfinite(row), row, np.nan))
     return rows
 
 
 @cache
+def _quick() -> int:
+    """Return how many of the names are not of the whole list alone."""
+    return next(place for place, name in enumerate(_names()) if name == "MaxEStateIndex")
+
+
+@cache
 def _names() -> tuple[str, ...]:
     from rdkit import Chem  # noqa: PLC0415
-    from rdkit.Chem import rdMolDescriptors  # noqa: PLC0415
+    from rdkit.Chem import Fragments, rdMolDescriptors  # noqa: PLC0415
+    from rdkit.Chem.EState import EState_VSA  # noqa: PLC0415
 
     carbon = Chem.MolFromSmiles("C")
     names = list(rdMolDescriptors.Properties().GetPropertyNames())
     for kind in ("SlogP_VSA", "SMR_VSA", "PEOE_VSA"):
         names += [f"{kind}{place + 1}" for place in range(len(getattr(rdMolDescriptors, f"{kind}_")(carbon)))]
-    return tuple(names)
+    names += ["MaxEStateIndex", "MinEStateIndex", "MaxAbsEStateIndex", "MinAbsEStateIndex"]
+    names += [f"EState_VSA{place}" for place in range(1, len(EState_VSA.estateBins) + 2)]
+    names += [f"VSA_EState{place}" for place in range(1, len(EState_VSA.vsaBins) + 2)]
+    return (*names, *(name for name, _ in Fragments.fns))
