@@ -112,6 +112,18 @@ class Embeds(Protocol):
 
 
 @runtime_checkable
+class KnowsFunctions(Protocol):
+    """A fitted model of several functions that the data allow, such as the trees of a forest."""
+
+    def functions(self, conditions: "DataFrame", task: int = 0) -> "NDArray[np.float32]":
+        """Return (s, n) answers of one task, probabilities of a classification; NaN columns cannot be read.
+
+        Function s is the same one whatever conditions are asked.
+        """
+        ...
+
+
+@runtime_checkable
 class LeavesOneOut(Protocol):
     """A fitted model that knows its leave-one-out predictions for free."""
 

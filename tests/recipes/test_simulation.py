@@ -7,6 +7,7 @@ import pytest
 from screenwise.data.datasets import POOLS
 from screenwise.errors import ConfigError, DataError
 from screenwise.recipes import simulation
+from screenwise.recipes.reporting import report
 from screenwise.recipes.settings import SimulateSettings
 
 SMALL = SimulateSettings("thompson, probability_of_hit", rounds=2, wells=5, seeds=2, start=10, hits=0.1)
@@ -59,8 +60,70 @@ def test_policies_are_a_list_and_chance_is_always_there(tmp_path, pool):
     outcome = simulation.simulate(pool, tmp_path / "out", SMALL)
     assert [row["policy"] for row in outcome.table] == ["thompson", "probability_of_hit", "random", "greedy"]
     curves = pd.read_csv(tmp_path / "out" / "curves.csv")
-    assert list(curves.columns) == ["policy", "seed", "round", "measured", "hits", "hit_fraction", "best"]
+    assert list(curves.columns) == ["pool", "policy", "seed", "round", "measured", "hits", "hit_fraction", "best"]
     assert len(curves) == 4 * 2 * 3
+
+
+def test_several_pools_are_one_table_and_go_on_after_a_stop(tmp_path, pool):
+    settings = SimulateSettings("ei", rounds=2, wells=5, seeds=2, start=10, hits=0.1)
+
+    def stop(what, done, total):
+        if what == "Replays" and done == 8:
+            assert total == 12
+            raise KeyboardInterrupt
+
+    both = f"{pool}, diabetes"
+    with pytest.raises(KeyboardInterrupt):
+        simulation.simulate(both, tmp_path / "out", settings, progress=stop)
+    kept = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out" / "replays").iterdir()}
+    assert len(kept) == 8
+    outcome = simulation.simulate(both, tmp_path / "out", settings)
+    after = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out" / "replays").iterdir()}
+    assert len(after) == 12
+    assert kept.items() <= after.items()
+    summary = pd.read_csv(tmp_path / "out" / "summary.csv")
+    assert summary[["pool", "policy"]].to_numpy().tolist() == [
+        [one, policy] for one in ("pool", "diabetes") for policy in ("ei", "random", "greedy")
+    ]
+    assert [row["pool"] for row in outcome.table] == ["pool"] * 3 + ["diabetes"] * 3
+    alone = simulation.simulate("diabetes", tmp_path / "alone", settings)
+    assert alone.table[0].items() <= outcome.table[3].items()
+    for name in ("curves_pool.svg", "curves_diabetes.svg", "mean_curves.csv", "report.html"):
+        assert (tmp_path / "out" / name).exists()
+    assert report(tmp_path / "out", tmp_path / "again.html").facts["about"] == "Replay out"
+    assert "Replay of diabetes" in (tmp_path / "again.html").read_text()
+
+
+def test_the_summary_is_of_the_curves(tmp_path, pool):
+    simulation.simulate(pool, tmp_path, SMALL)
+    curves, summary = pd.read_csv(tmp_path / "curves.csv"), pd.read_csv(tmp_path / "summary.csv").set_index("policy")
+    ends = curves[curves["round"] == 2].pivot(index="seed", columns="policy", values="hit_fraction")
+    for policy in ends:
+        assert summary.loc[policy, "hit_fraction"] == pytest.approx(ends[policy].mean())
+        assert summary.loc[policy, "over_greedy"] == pytest.approx((ends[policy] - ends["greedy"]).mean())
+
+
+@pytest.mark.parametrize("policy", ["forest:entropy", "bald", "badge", "batch_bald", "margin"])
+@pytest.mark.parametrize("start", ["cold", "no_hits"])
+def test_classes_are_looked_for_even_from_a_start_of_one_class(tmp_path, policy, start):
+    settings = SimulateSettings(policy, rounds=2, wells=6, seeds=1, start=6, start_with=start)
+    outcome = simulation.simulate("breast_cancer", tmp_path, settings)
+    assert outcome.table[0]["measured"] == {"cold": 14, "no_hits": 18}[start]
+    first = pd.read_csv(tmp_path / "curves.csv").query("round == 0")
+    assert (first["hits"] == {"cold": 1, "no_hits": 0}[start]).all()
+
+
+def test_a_policy_that_cannot_be_served_stops_before_any_replay(tmp_path, pool):
+    for name, says in {
+        "entropy": "class probabilities",
+        "forest:maxdet": "joint posterior",
+        "nope": "k_center",
+    }.items():
+        with pytest.raises(ConfigError, match=says):
+            simulation.simulate(f"diabetes,{pool}", tmp_path / "out", SimulateSettings(f"auto,{name}"))
+    with pytest.raises(ConfigError, match="'diabetes' twice"):
+        simulation.simulate("diabetes,diabetes", tmp_path / "out", SMALL)
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_makes_no_sense_is_refused(tmp_path, pool):

@@ -1,7 +1,8 @@
 """A round by any acquisition of `screenwise.design.choose`, as far as a fitted model knows what it needs.
 
 What a model can do is found with `isinstance`: `screenwise.protocols.HasPosterior` (joint posteriors, from which
-functions are drawn exactly) and `Embeds` (where conditions lie); the rest is in its `Prediction`.
+functions are drawn exactly), `KnowsFunctions` (several functions, such as trees) and `Embeds` (where conditions lie);
+the rest is in its `Prediction`.
 """
 
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from screenwise.design.choose import BATCHES, Ask, Candidates, choose, usable
 from screenwise.design.information import two_classes
 from screenwise.errors import DataError
 from screenwise.prediction import Prediction
-from screenwise.protocols import Embeds, HasPosterior, Model, Posterior
+from screenwise.protocols import Embeds, HasPosterior, KnowsFunctions, Model, Posterior
 from screenwise.rng import stream
 
 LIKELY = 10_000
@@ -33,8 +34,8 @@ WANTED = {
     "draws": "functions drawn from the model (an ensemble, dropout masks, or a joint posterior)",
     "posterior": "a joint posterior of the objective (a Gaussian process; not of absolute:TASK if means count)",
     "probability": "class probabilities (a task of the kind classification, or whose values are 0 and 1)",
-    "class_draws": "class probabilities under several functions (an ensemble on a task whose values are 0 and 1)",
-    "embedding": "an embedding of conditions (an estimator, network or forest, not gp)",
+    "class_draws": "class probabilities under several functions (a forest or ensemble on a task of values 0 and 1)",
+    "embedding": "an embedding of conditions (a forest, estimator or network, not gp)",
     "measured": "an embedding of measured conditions (they must be given, or stand in the pool)",
     "cost": "costs of the candidates (rules with a cost)",
 }
@@ -98,7 +99,7 @@ def choose_by_name(acquisition: str, question: Question, plan: Plan) -> tuple[ND
     forced = [int(row) for row in (*plan.pending, *plan.rules.first)]
     readable = np.isfinite(mean)
     rows = np.flatnonzero(readable & plan.rules.open)
-    drawn = "draws" in needs and prediction.draws is None
+    drawn = "draws" in needs and prediction.draws is None and not isinstance(question.model, KnowsFunctions)
     if "posterior" in needs or drawn:
         rows = _likely(acquisition, question, rows, (DRAWN if drawn else LIKELY), plan)
     rows = np.unique(np.concatenate([rows, np.asarray([row for row in forced if readable[row]], np.int64)]))
@@ -133,11 +134,12 @@ def _check(acquisition: str, question: Question, plan: Plan) -> None:
     """Raise where the model does not know what the acquisition needs."""
     model, prediction = question.model, question.prediction
     joint = isinstance(model, HasPosterior) and (question.sign is not None or acquisition not in MEANS)
+    several = prediction.draws is not None or isinstance(model, KnowsFunctions)
     there = {
-        "draws": prediction.draws is not None or isinstance(model, HasPosterior),
+        "draws": several or isinstance(model, HasPosterior),
         "posterior": joint,
         "probability": question.classes,
-        "class_draws": question.classes and prediction.draws is not None,
+        "class_draws": question.classes and several,
         "embedding": isinstance(model, Embeds),
         "measured": isinstance(model, Embeds) and question.measured is not None and len(question.measured) > 0,
         "cost": plan.rules.prices is not None,
@@ -177,14 +179,14 @@ def _candidates(acquisition: str, question: Question, rows: NDArray[np.int64], p
     known = Candidates(plan.keys[rows], prediction)
     some = question.pool.iloc[rows].reset_index(drop=True)
     if "draws" in needs:
-        draws = None if prediction.draws is None else prediction.draws[:, :, 0]
+        draws = _functions(question, prediction, some)
         known = replace(known, draws=_drawn(question, some, plan) if draws is None else draws)
     if "posterior" in needs:
         known = replace(known, posterior=Turned(model.posterior(some, question.task), question.sign or 1.0))
     if question.classes:
         known = replace(known, probability=two_classes(np.abs(prediction.mean[:, 0])))
     if "class_draws" in needs:
-        known = replace(known, class_draws=two_classes(np.abs(prediction.draws[:, :, 0])))  # type: ignore[index]
+        known = replace(known, class_draws=two_classes(np.abs(np.asarray(_functions(question, prediction, some)))))
     if "embedding" in needs:
         measured = None
         if question.measured is not None and len(question.measured):
@@ -194,6 +196,16 @@ def _candidates(acquisition: str, question: Question, rows: NDArray[np.int64], p
     if "cost" in needs and plan.rules.prices is not None:
         known = replace(known, cost=plan.rules.prices.own[rows])
     return known
+
+
+def _functions(question: Question, prediction: Prediction, some: pd.DataFrame) -> NDArray[Any] | None:
+    """Return the (s, r) utilities under the functions that a model has by itself; None = it has none."""
+    if prediction.draws is not None:
+        return prediction.draws[:, :, 0]
+    if not isinstance(question.model, KnowsFunctions):
+        return None
+    found = question.model.functions(some, question.task)
+    return np.abs(found) if question.sign is None else question.sign * found
 
 
 def _drawn(question: Question, some: pd.DataFrame, plan: Plan) -> NDArray[np.float64]:

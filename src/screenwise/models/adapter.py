@@ -16,8 +16,8 @@ from scipy.sparse import csr_array
 from screenwise.config import from_mapping, to_mapping
 from screenwise.errors import ConfigError, ModelError
 from screenwise.models.feature_store import part_of, read_arrays
-from screenwise.models.inputs import Given, InputRows, Inputs
-from screenwise.models.learners import Answer, DrawsFunctions, EmbedsNumbers, Learner, Lesson, as_learner
+from screenwise.models.inputs import CHUNK, Given, Inputs, dense_chunks
+from screenwise.models.learners import MOST_DRAWS, Answer, DrawsFunctions, EmbedsNumbers, Learner, Lesson, as_learner
 from screenwise.models.measured import Measured, cell_std, held_out_std, measured, missing_note
 from screenwise.models.neighbourhood import Neighbourhood
 from screenwise.models.support import SupportLearner
@@ -29,8 +29,6 @@ from screenwise.rng import derive_seed, stream
 from screenwise.run import Run, atomic_path, read_json, write_json
 from screenwise.screen import EXACT, Screen
 
-CHUNK = 4096
-"""Rows predicted at a time."""
 COUNTS = Fingerprint("morgan", radius=2, fold=2048)
 """What an estimator reads of compounds when nothing else is said: ECFP4 counts."""
 LEAST_SPREAD = 0.1
@@ -149,7 +147,7 @@ class Adapter:
         shape = (len(conditions), len(learned.tasks))
         mean, std = np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
         draws: NDArray[np.float32] | None = None
-        for part, x in _chunks(rows):
+        for part, x in dense_chunks(rows):
             for task, answer, each in self._answers(x, list(learned.parts)):
                 mean[part, task], std[part, task] = self._finish(task, answer, each)
                 if each is not None:
@@ -168,7 +166,7 @@ class Adapter:
         learned = self._state()
         rows, part = learned.inputs.transform(conditions), next(iter(learned.parts.values()))
         found = np.full((len(conditions), 0), np.nan, np.float32)
-        for place, x in _chunks(rows):
+        for place, x in dense_chunks(rows):
             own = self.learner.embed(part, x) if isinstance(self.learner, EmbedsNumbers) else None
             numbers = x if own is None else own
             if not found.size:
@@ -323,13 +321,6 @@ def _beyond(residual: NDArray[np.float64], spread: NDArray[np.float64], otherwis
     return float(np.sqrt(max(whole**2 - (explained.mean() if len(explained) else 0.0), 0.0)))
 
 
-def _chunks(rows: InputRows) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-    readable = np.flatnonzero(rows.readable)
-    for first in range(0, len(readable), CHUNK):
-        part = readable[first : first + CHUNK]
-        yield part, rows.x[part].toarray()
-
-
 @dataclass(frozen=True)
 class ForestConfig:
     """Settings of the random forest."""
@@ -362,6 +353,15 @@ class Forest(Adapter):
             self.config.trees, self.config.max_features, self.config.min_leaf, jobs=self.config.jobs
         )
         super().__init__(learner, Fingerprint("morgan", radius=self.config.radius, fold=self.config.fold))
+
+    def functions(self, conditions: pd.DataFrame, task: int = 0) -> NDArray[np.float32]:
+        """Return (s, n) answers of the first trees, 64 at most; NaN where a condition cannot be read."""
+        learned = self._state()
+        trees = learned.parts[task].first(MOST_DRAWS)
+        found = np.full((len(trees.root), len(conditions)), np.nan, np.float32)
+        for part, x in dense_chunks(learned.inputs.transform(conditions)):
+            found[:, part] = trees.each(x).T
+        return found
 
 
 PUBLISHED_C = {"CHEMBL2034_Ki": 100.0, "CHEMBL262_Ki": 100.0, "CHEMBL2835_Ki": 10_000.0}

@@ -1,5 +1,6 @@
 """What a network or an estimator reads of conditions: substructures of their compounds and numbers given with them."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +12,9 @@ from scipy.sparse import csr_array, hstack, issparse
 from screenwise.errors import ColumnError
 from screenwise.represent.features import FEATURE
 from screenwise.represent.fingerprint import Fingerprint, Vocabulary
+
+CHUNK = 4096
+"""Rows that are dense at a time."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,14 @@ class InputRows:
     known: NDArray[np.float32]
     """(n,) share of a condition's features that training conditions had: substructures that are in the
     vocabulary, numbers inside the range seen."""
+
+
+def dense_chunks(rows: InputRows) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    """Yield the places of some readable rows and their (r, d) numbers, until all were there."""
+    readable = np.flatnonzero(rows.readable)
+    for first in range(0, len(readable), CHUNK):
+        part = readable[first : first + CHUNK]
+        yield part, rows.x[part].toarray()
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Decision trees as flat arrays: a forest that is saved without pickle and asked without scikit-learn."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,10 @@ class Trees:
         rows = np.ascontiguousarray(x, np.float32)
         in_parts(_descend, rows, self._parts(), out, work=np.arange(len(x) + 1))
         return out
+
+    def first(self, count: int) -> "Trees":
+        """Return the first trees alone."""
+        return replace(self, root=self.root[:count])
 
     def _parts(self) -> Any:
         return self.root, self.feature, self.threshold, self.left, self.right, self.value

@@ -1,13 +1,17 @@
-"""Replay a measured screen with several policies, from the same random starts."""
+"""Replay measured screens with several policies, from the same starts."""
 
 import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from screenwise.campaign.policy import POLICIES, Objective, SimulatedPolicy
+from screenwise.campaign.named import check_policy, named_policy
+from screenwise.campaign.policy import Objective, SimulatedPolicy
 from screenwise.data.datasets import POOLS, Pool
 from screenwise.data.replicate import one_row_per_condition
 from screenwise.data.table import write_table
@@ -22,74 +26,165 @@ from screenwise.report.ink import write_figure
 from screenwise.rng import stream
 from screenwise.run import write_json
 from screenwise.screen import Screen
-from screenwise.simulate.replay import ReplaySettings, run_replay, summarise_curves
+from screenwise.simulate.curves import mean_curves, summarise_policies
+from screenwise.simulate.replay import ReplaySettings, run_replay
+from screenwise.simulate.start import STARTS
 
 ALWAYS = ("random", "greedy")
 """Policies that every replay shows: chance, and the forest that takes what it predicts best."""
 USUAL = {"rounds": 6, "wells": 96, "start": 32, "hits": 0.05}
 """Budget and hits of a screen that says nothing else: a lab's first plates."""
+SHOWN = ["pool", "policy", "seeds", "measured", "hit_fraction", "lower", "upper", "area"]
+SHOWN += ["over_random", "saved_random", "over_greedy", "over_greedy_lower", "over_greedy_upper", "saved_greedy"]
+"""Columns of ``summary.csv`` that the terminal shows."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One pool, and what is played on it."""
+
+    name: str
+    screen: Screen
+    objective: Objective
+    replay: ReplaySettings
+    policies: dict[str, SimulatedPolicy]
+    notes: tuple[str, ...] = ()
 
 
 def simulate(
     pool: str, out: Path, settings: SimulateSettings, reading: Reading = Reading(), *, progress: Progress = silent
 ) -> Outcome:
-    """Replay a measured screen: a file, or a dataset by its name.
+    """Replay measured screens: files, or datasets by their names, several separated by commas.
 
-    Finished replays are kept in ``replays`` in `out`: after an interruption the same call goes on.
+    Finished replays (one of a pool, policy and seed) are kept in ``replays`` in `out`: after an interruption the
+    same call goes on. Every pool, policy and setting is checked before the first replay begins.
     """
-    data = measured(pool, reading, progress=progress)
-    known = POOLS[pool].pool if pool in POOLS and not Path(pool).exists() else None
-    screen = data.screen
-    if known is not None and 0 < known.candidates < len(screen):
-        drawn = stream(0, "candidates", pool).permutation(len(screen))[: known.candidates]
-        screen = screen.take(np.sort(drawn))
-    curves = simulate_screen(screen, settings, out, pool=known, progress=progress)
-    write_report(out / "report.html", f"Replay of {Path(pool).name}", replay_sections(out))
-    ends = summarise_curves(curves)
-    files = {name: str(out / name) for name in ("curves.csv", "curves.svg", "report.html")}
-    objective, plan = replay_plan(settings, screen, known)
-    facts = {
-        "objective": str(objective),
-        "candidates": len(screen),
-        "budget": f"{plan.start} at random + {plan.rounds} x {plan.wells}",
-        "hits": f"best {100 * plan.hits:.3g} %",
-        "seeds": settings.seeds,
-    }
-    rows = [{str(name): value for name, value in row.items()} for row in ends.to_dict("records")]
-    return Outcome(facts, rows, data.notes, files)
+    _check(settings, out)
+    plans = [_plan(name, settings, reading, progress) for name in _pools(pool)]
+    curves = _run(plans, settings, out, progress)
+    write_report(out / "report.html", f"Replay of {', '.join(plan.name for plan in plans)}", replay_sections(out))
+    summary = pd.read_csv(out / "summary.csv")
+    names = ["summary.csv", "curves.csv", "mean_curves.csv", *_pictures(curves).values(), "report.html"]
+    facts: dict[str, Any] = {}
+    for plan in plans:
+        before = f"{plan.name}: " if len(plans) > 1 else ""
+        start = (
+            STARTS[plan.replay.start_with] if plan.replay.start_with != "random" else f"{plan.replay.start} at random"
+        )
+        facts |= {
+            f"{before}objective": str(plan.objective),
+            f"{before}candidates": len(plan.screen),
+            f"{before}budget": f"{start} + {plan.replay.rounds} x {plan.replay.wells}",
+            f"{before}hits": f"best {100 * plan.replay.hits:.3g} %",
+        }
+    facts["seeds"] = settings.seeds
+    shown = summary[[name for name in SHOWN if name != "pool" or len(plans) > 1]]
+    rows = [{str(name): value for name, value in row.items()} for row in shown.to_dict("records")]
+    notes = [note for plan in plans for note in plan.notes]
+    return Outcome(facts, rows, notes, {name: str(out / name) for name in names})
 
 
 def simulate_screen(
     screen: Screen, settings: SimulateSettings, out: Path, *, pool: Pool | None = None, progress: Progress = silent
 ) -> pd.DataFrame:
-    """Run the policies, random and greedy among them; write ``curves.csv`` and ``curves.svg``."""
+    """Run the policies, random and greedy among them, on one screen; write curves, summary and picture."""
+    _check(settings, out)
+    return _run([_plan_screen("screen", screen, settings, pool)], settings, out, progress)
+
+
+def _check(settings: SimulateSettings, out: Path) -> None:
     if out.is_file():
         message = f"{out} is a file; --out wants a folder."
         raise DataError(message)
     if settings.jobs < 1:
         message = f"--jobs is {settings.jobs}; it must be at least 1."
         raise ConfigError(message)
+    _policies(settings)
+
+
+def _pools(text: str) -> list[str]:
+    """Return the pools of a list; a file may have a comma in its name."""
+    names = [text] if Path(text).exists() else [name.strip() for name in text.split(",") if name.strip()]
+    labels = [_label(name) for name in names]
+    doubled = [label for label in labels if labels.count(label) > 1]
+    if doubled or not names:
+        what = f"names {doubled[0]!r} twice" if doubled else "names no pool"
+        message = f"--pool {text} {what}; give each screen once, under a name of its own, separated by commas."
+        raise ConfigError(message)
+    return names
+
+
+def _label(name: str) -> str:
+    return name if name in POOLS and not Path(name).exists() else Path(name).name.partition(".")[0]
+
+
+def _plan(name: str, settings: SimulateSettings, reading: Reading, progress: Progress) -> Plan:
+    """Read one pool and say what is played on it."""
+    data = measured(name, reading, progress=progress)
+    known = POOLS[name].pool if name in POOLS and not Path(name).exists() else None
+    screen = data.screen
+    if known is not None and 0 < known.candidates < len(screen):
+        drawn = stream(0, "candidates", name).permutation(len(screen))[: known.candidates]
+        screen = screen.take(np.sort(drawn))
+    return _plan_screen(_label(name), screen, settings, known, tuple(data.notes))
+
+
+def _plan_screen(
+    name: str, screen: Screen, settings: SimulateSettings, pool: Pool | None, notes: tuple[str, ...] = ()
+) -> Plan:
     objective, replay = replay_plan(settings, screen, pool)
-    policies = {name: SimulatedPolicy(POLICIES[name], objective) for name in _policies(settings)}
+    value = screen.targets.dense()[:, screen.task_index(objective.task)]
+    value = value[np.isfinite(value)]
+    classes = screen.tasks["kind"].iloc[screen.task_index(objective.task)] == "classification"
+    classes = bool(classes or np.isin(value, (0.0, 1.0)).all())
+    policies = _policies(settings)
+    for one, policy in policies.items():
+        check_policy(one, policy, objective, classes=classes)
+    simulated = {one: SimulatedPolicy(policy, objective) for one, policy in policies.items()}
+    return Plan(name, one_row_per_condition(screen), objective, replay, simulated, notes)
+
+
+def _run(plans: list[Plan], settings: SimulateSettings, out: Path, progress: Progress) -> pd.DataFrame:
+    """Play every plan, and write what came of it."""
     kept = out / "replays"
     if not settings.resume and kept.is_dir():
         shutil.rmtree(kept)
-    curves = run_replay(
-        policies, one_row_per_condition(screen), replay, jobs=settings.jobs, progress=progress, folder=kept
-    )
+    parts, units = [], [len(plan.policies) * len(plan.replay.seeds) for plan in plans]
+    for place, plan in enumerate(plans):
+        tell = partial(_tell, progress, sum(units[:place]), sum(units))
+        found = run_replay(plan.policies, plan.screen, plan.replay, jobs=settings.jobs, progress=tell, folder=kept)
+        found.insert(0, "pool", plan.name)
+        parts.append(found)
+    curves = pd.concat(parts, ignore_index=True)
     write_table(curves, out / "curves.csv")
-    write_figure(out / "curves.svg", replay_curves(curves))
-    write_json(out / "replay.json", {"objective": str(objective), "hits": replay.hits, "start": replay.start})
+    write_table(mean_curves(curves), out / "mean_curves.csv")
+    write_table(summarise_policies(curves), out / "summary.csv")
+    for pool, file in _pictures(curves).items():
+        title = pool if len(plans) > 1 else ""
+        write_figure(out / file, replay_curves(curves[curves["pool"] == pool], title=title))
+    write_json(out / "replay.json", {plan.name: _said(plan) for plan in plans})
     return curves
 
 
-def _policies(settings: SimulateSettings) -> list[str]:
-    asked = [name.strip() for name in settings.policy.split(",") if name.strip()]
-    unknown = [name for name in asked if name not in POLICIES]
-    if unknown:
-        message = f"There is no policy {unknown[0]!r}; the policies are {', '.join(POLICIES)}."
-        raise ConfigError(message)
-    return list(dict.fromkeys([*asked, *ALWAYS]))
+def _tell(progress: Progress, before: int, total: int, what: str, done: int, _: int) -> None:
+    """Count one pool's replays among those of all."""
+    progress(what, before + done, total)
+
+
+def _said(plan: Plan) -> dict[str, Any]:
+    names = ("rounds", "wells", "start", "start_with", "hits", "seeds")
+    return {"objective": str(plan.objective)} | {name: getattr(plan.replay, name) for name in names}
+
+
+def _pictures(curves: pd.DataFrame) -> dict[str, str]:
+    """Return the file of each pool's picture."""
+    pools = list(dict.fromkeys(curves["pool"]))
+    return {pools[0]: "curves.svg"} if len(pools) == 1 else {pool: f"curves_{pool}.svg" for pool in pools}
+
+
+def _policies(settings: SimulateSettings) -> dict[str, Any]:
+    asked: Iterable[str] = (name.strip() for name in settings.policy.split(","))
+    return {name: named_policy(name) for name in dict.fromkeys([*filter(None, asked), *ALWAYS])}
 
 
 def replay_plan(
@@ -114,8 +209,8 @@ def replay_plan(
             value = screen.targets.dense()[:, screen.task_index(pool.task)]
             usual["hits"] = pool.hit_share(value[np.isfinite(value)])
     usual |= {name: value for name in USUAL if (value := getattr(settings, name)) is not None}
-    wanted = Objective.parse(objective)
-    return wanted, ReplaySettings(wanted.task, wanted.utility, **usual, seeds=tuple(range(settings.seeds)))
+    wanted, seeds = Objective.parse(objective), tuple(range(settings.seeds))
+    return wanted, ReplaySettings(wanted.task, wanted.utility, **usual, start_with=settings.start_with, seeds=seeds)
 
 
 def _objective(screen: Screen) -> str:

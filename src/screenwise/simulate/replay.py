@@ -18,6 +18,21 @@ from screenwise.processes import Workers, check_sendable
 from screenwise.rng import derive_seed, stream
 from screenwise.run import atomic_path
 from screenwise.screen import Screen
+from screenwise.simulate.start import STARTS, begin, start_rows, start_size
+
+__all__ = [
+    "CURVE_COLUMNS",
+    "Proposer",
+    "Replay",
+    "ReplaySettings",
+    "Turn",
+    "choose_at_random",
+    "mark_hits",
+    "run_replay",
+    "start_rows",
+    "summarise_curves",
+    "t_interval",
+]
 
 CURVE_COLUMNS = ["policy", "seed", "round", "measured", "hits", "hit_fraction", "best"]
 
@@ -118,7 +133,9 @@ class ReplaySettings:
     wells: int = 96
     """Wells of each round."""
     start: int = 32
-    """Wells of the random start, the same for all policies of one seed."""
+    """Wells of the start, the same for all policies of one seed."""
+    start_with: str = "random"
+    """What they hold (`screenwise.simulate.start.STARTS`); some kinds say themselves how many there are."""
     hits: float = 0.05
     """Share of the pool, best first, that counts as hits; ties at the edge count too."""
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
@@ -129,6 +146,9 @@ class ReplaySettings:
             if getattr(self, name) < 1:
                 message = f"The setting {name} of a replay is {getattr(self, name)}; it must be at least 1."
                 raise ConfigError(message)
+        if self.start_with not in STARTS:
+            message = f"A replay cannot start with {self.start_with!r}; it may start with {', '.join(STARTS)}."
+            raise ConfigError(message)
         if not self.seeds:
             message = "A replay needs at least one seed; the setting seeds is 0."
             raise ConfigError(message)
@@ -201,10 +221,11 @@ def _silent(what: str, done: int, total: int) -> None: ...
 def _pool_of(screen: Screen, settings: ReplaySettings) -> Screen:
     task = screen.task_index(settings.task)
     pool = screen.take(screen.targets.task(task).row).take_tasks([task])
-    if len(pool) <= settings.start:
+    start = start_size(settings.start_with, len(pool), settings.start)
+    if len(pool) <= start:
         message = (
             f"Only {len(pool)} conditions have a value of {settings.task!r}; "
-            f"a start of {settings.start} wells leaves nothing to choose from."
+            f"a start of {start} wells leaves nothing to choose from."
         )
         raise DataError(message)
     ids = pool.conditions["condition_id"]
@@ -245,7 +266,9 @@ def _run_unit(game: _Game, unit: tuple[str, int]) -> pd.DataFrame:
 def _path(game: _Game, unit: tuple[str, int]) -> Path | None:
     """Name a unit's file by all that its curve depends on; None where it cannot or need not be kept."""
     settings = game.settings
-    numbers = (settings.rounds, settings.wells, settings.start, settings.hits)
+    numbers: tuple[Any, ...] = (settings.rounds, settings.wells, settings.start, settings.hits)
+    if settings.start_with != "random":
+        numbers = (*numbers, settings.start_with)
     told = f"{game.policies[unit[0]]!r}\x1f{unit}\x1f{numbers}\x1f{version('screenwise')}"
     if game.kept is None or " at 0x" in told:  # the address of a function says nothing of what it does
         return None
@@ -270,9 +293,9 @@ def _curve(game: _Game, unit: tuple[str, int]) -> pd.DataFrame:
     value = pool.targets.dense()[:, 0]
     utility = np.asarray(settings.utility(value), np.float64)
     hit = mark_hits(utility, settings.hits)
-    most = min(settings.start + settings.rounds * settings.wells, len(pool))
     known = np.zeros(len(pool), bool)
-    chosen = start_rows(pool.conditions, settings.start, seed)
+    chosen = begin(pool, hit, settings.start_with, settings.start, seed)
+    most = min(len(chosen) + settings.rounds * settings.wells, len(pool))
     lines: list[tuple[Any, ...]] = []
     for number in range(settings.rounds + 1):
         if number:
@@ -291,12 +314,6 @@ def _check_choice(chosen: NDArray[np.int64], known: NDArray[np.bool_]) -> None:
     if len(np.unique(chosen)) != len(chosen) or known[chosen].any():
         message = "A policy chose a condition twice, or one that was measured before; each may be measured once."
         raise DesignError(message)
-
-
-def start_rows(pool: pd.DataFrame, size: int, seed: int) -> NDArray[np.int64]:
-    """Return the random start of a seed: the same conditions for every policy and any order of the pool."""
-    keys = tie_keys(pool["condition_id"].to_numpy(object), stream(seed, "start"))
-    return pick_top(np.zeros(len(pool)), size, keys)
 
 
 def mark_hits(utility: NDArray[np.float64], share: float) -> NDArray[np.bool_]:
@@ -339,14 +356,21 @@ def summarise_curves(curves: pd.DataFrame, baseline: str = "greedy", level: floa
         paired = (ends[policy] - ends[baseline]).dropna() if baseline in ends else share.iloc[:0]
         won_lost = (int((paired > 0).sum()), int((paired < 0).sum()))
         lines.append(
-            (policy, len(share), measured[policy], *_interval(share, level), *_interval(paired, level), *won_lost)
+            (policy, len(share), measured[policy], *t_interval(share, level), *t_interval(paired, level), *won_lost)
         )
     names = ["policy", "seeds", "measured", "hit_fraction", "lower", "upper"]
     names += ["difference", "difference_lower", "difference_upper", "won", "lost"]
     return pd.DataFrame(lines, columns=names)
 
 
-def _interval(values: pd.Series, level: float) -> tuple[float, float, float]:
+def t_interval(values: pd.Series, level: float = 0.95) -> tuple[float, float, float]:
+    """Return mean, lower and upper of a t interval over seeds; NaN bounds with one seed.
+
+    Examples
+    --------
+    >>> [round(one, 2) for one in t_interval(pd.Series([1.0, 2.0, 3.0]))]
+    [2.0, -0.48, 4.48]
+    """
     count = len(values)
     if count == 0:
         return (np.nan, np.nan, np.nan)
