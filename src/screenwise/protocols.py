@@ -139,3 +139,12 @@ class HasCalibration(Protocol):
     def calibration_cells(self) -> "CalibrationCells":
         """Return those cells with what was predicted of them; none where too little was measured."""
         ...
+
+
+@runtime_checkable
+class PredictsTasks(Protocol):
+    """A fitted model of many tasks that predicts some of them at their cost."""
+
+    def predict_tasks(self, conditions: "DataFrame", tasks: "NDArray[np.int64]") -> "Prediction":
+        """Predict c tasks, by their places among the model's, for (n,) conditions: an (n, c) prediction."""
+        ...

@@ -6,10 +6,11 @@ import pytest
 from anndata import AnnData
 
 from screenwise.data.columns import Columns
+from screenwise.errors import ColumnError
 from screenwise.prediction import Prediction
 from screenwise.recipes.learn import evaluate, fit, predict
 from screenwise.recipes.predictions import long_table, wide_table
-from screenwise.recipes.settings import FitSettings, Reading
+from screenwise.recipes.settings import FitSettings, PredictSettings, Reading
 
 HEADS = ["c1ccccc1", "c1ccncc1", "c1ccsc1", "C1CCCCC1", "c1ccc2[nH]ccc2c1"]
 TAILS = ["O", "N", "CC", "C(=O)O", "CCN", "OC", "CCCO", "OCCO"]
@@ -65,7 +66,7 @@ def test_the_share_in_the_domain_is_the_same_in_both_shapes(folder):
         "Compound ID,smiles\nV1,OCCCc1ccccc1\nfar,FC(F)(F)S(=O)(=O)P(=O)(Br)I\nbroken,C1CC\nV2,OCCc1ccncc1\n"
     )
     shares = [
-        predict(folder / "run", str(folder / "ask.csv"), folder / f"{wide}.csv", wide=wide).facts
+        predict(folder / "run", str(folder / "ask.csv"), folder / f"{wide}.csv", settings=PredictSettings(wide)).facts
         for wide in (False, True)
     ]
     assert shares[0] == shares[1]
@@ -75,6 +76,17 @@ def test_the_share_in_the_domain_is_the_same_in_both_shapes(folder):
     assert wide["in_domain"].tolist() == [True, False, False, True]
     assert wide["Compound ID"].tolist() == ["V1", "far", "broken", "V2"]
     assert long.loc[long["task"] == "score", "upper"].max() <= 1
+
+
+def test_only_some_tasks_are_predicted(folder):
+    screen = str(folder / "screen.csv")
+    facts = predict(folder / "run", screen, folder / "only.csv", settings=PredictSettings(only=("sc*",))).facts
+    predict(folder / "run", screen, folder / "every.csv")
+    only, every = pd.read_csv(folder / "only.csv"), pd.read_csv(folder / "every.csv")
+    assert facts["tasks"] == 1
+    pd.testing.assert_frame_equal(only, every[every["task"] == "score"].reset_index(drop=True))
+    with pytest.raises(ColumnError, match="has no task 'activ'; it has pIC50, score"):
+        predict(folder / "run", screen, folder / "no.csv", settings=PredictSettings(only=("activ",)))
 
 
 def test_evaluate_names_the_rows_as_the_table_does(folder):

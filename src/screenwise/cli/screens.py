@@ -7,7 +7,7 @@ from screenwise.cli.root import Features, Flat, app
 from screenwise.data.columns import Columns
 from screenwise.recipes.outcome import Outcome
 from screenwise.recipes.progress import bars
-from screenwise.recipes.settings import Ask, CompareSettings, FitSettings, Reading, SimulateSettings
+from screenwise.recipes.settings import Ask, CompareSettings, FitSettings, PredictSettings, Reading, SimulateSettings
 
 
 @app.command
@@ -78,7 +78,7 @@ def predict(
     table: str,
     *,
     out: Path,
-    wide: bool = False,
+    settings: Annotated[PredictSettings, Flat] = PredictSettings(),
     columns: Annotated[Columns, Flat] = Columns(),
 ) -> Outcome:
     """Predict every row of a table with a fitted run: mean, std, 90 % interval, domain.
@@ -91,12 +91,10 @@ def predict(
         Conditions to predict.
     out
         File to write: .csv, .tsv or .parquet.
-    wide
-        One row per input row instead of one per row and task.
     """
     from screenwise.recipes import learn  # noqa: PLC0415
 
-    return learn.predict(run, table, out, wide=wide, reading=Reading(columns), progress=bars())
+    return learn.predict(run, table, out, settings=settings, reading=Reading(columns), progress=bars())
 
 
 @app.command

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from screenwise.errors import ColumnError, ModelError
+from screenwise.errors import ModelError
 from screenwise.models.inputs import InputRows
 from screenwise.models.measured import missing_note
 from screenwise.models.multitask_calibration import calibrate, member_outputs
@@ -82,7 +82,7 @@ class MultiTask:
     >>> model = MultiTask(MultiTaskConfig(hidden=(32,), epochs=100, batch_size=8, dropout=0.0)).fit(screen)
     >>> bool(np.abs(model.predict(conditions).mean[:, 0] - x).max() < 0.2)
     True
-    >>> model.predict(conditions, tasks=["death"]).mean.shape
+    >>> model.predict_tasks(conditions, [1]).mean.shape
     (64, 1)
     """
 
@@ -145,17 +145,21 @@ class MultiTask:
         """What a user should know of the fit: settings chosen by the screen, labels that run against values."""
         return self._state().notes
 
-    def predict(self, conditions: pd.DataFrame, *, tasks: Sequence[str] | None = None) -> Prediction:
-        """Predict all tasks, or those named, in chunks; `draws` are members and heads, if there is more than one."""
+    def predict(self, conditions: pd.DataFrame) -> Prediction:
+        """Predict all tasks, in chunks; `draws` are members and heads, if there is more than one."""
+        return self.predict_tasks(conditions, np.arange(len(self._state().tasks)))
+
+    def predict_tasks(self, conditions: pd.DataFrame, tasks: Sequence[int] | NDArray[np.int64]) -> Prediction:
+        """Predict some tasks only (c places among the model's tasks), at their cost: (n, c) numbers."""
         fitted = self._state()
         rows = fitted.inputs.transform(conditions)
-        asked = self._places(tasks)
+        asked = np.asarray(tasks, np.int64)
         shape = (len(conditions), len(asked))
         mean, std = np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
         count = self.config.members * self.config.heads
         draws = np.full((count, *shape), np.nan, np.float32) if count > 1 else None
         for part in _chunks(rows.readable):
-            members = self._members(rows.x[part], None if tasks is None else asked)
+            members = self._members(rows.x[part], asked)
             mean[part], std[part], each = self._finish(members, asked)
             if draws is not None:
                 draws[:, part] = each
@@ -282,26 +286,15 @@ class MultiTask:
             resample=seed if self.config.heads > 1 else None, bounds_are_values=self.config.censored == "value"
         )
 
-    def _places(self, tasks: Sequence[str] | None) -> NDArray[np.int64]:
-        """Return the places of some tasks, or of all."""
-        names = [str(name) for name in self._state().tasks["name"]]
-        if tasks is None:
-            return np.arange(len(names))
-        unknown = [name for name in tasks if name not in names]
-        if unknown:
-            message = f"The model has no tasks {unknown[:5]}; it has {', '.join(names[:20])}."
-            raise ColumnError(message)
-        return np.array([names.index(name) for name in tasks], np.int64)
-
     def _members(
-        self, x: csr_array, task: NDArray[np.int64] | None, row: NDArray[np.int64] | None = None
+        self, x: csr_array, task: NDArray[np.int64], row: NDArray[np.int64] | None = None
     ) -> NDArray[np.float32]:
-        """Return (k, b, t) outputs of all heads of some tasks (None = all), or with `row` (k, m) of some cells."""
+        """Return (k, b, c) outputs of all heads of c tasks, or with `row` (k, m) of some cells."""
         device = choose_device(self.config.device)
         batch = SparseBatch.from_csr(x, device)
-        asked = None if task is None else torch.from_numpy(task).to(device)
+        asked = torch.from_numpy(task).to(device)
         with torch.no_grad():
-            if row is None or asked is None:
+            if row is None:
                 found = [network(batch, asked) for network in self._state().networks]
             else:
                 place = torch.from_numpy(row).to(device)

@@ -25,8 +25,8 @@ from screenwise.evaluate.trial import predict_cells
 from screenwise.models import load_model, make_model, model_class, save_model
 from screenwise.processes import usual_jobs
 from screenwise.recipes.outcome import Outcome, Progress, silent
-from screenwise.recipes.predictions import cells_in_domain, long_table, main_tasks, predict_chunks, wide_table
-from screenwise.recipes.settings import FitSettings, Reading
+from screenwise.recipes.predictions import asked_tasks, cells_in_domain, long_table, predict_chunks, wide_table
+from screenwise.recipes.settings import FitSettings, PredictSettings, Reading
 from screenwise.recipes.tables import auxiliary, candidates, measured, with_features, without_features
 from screenwise.represent.fingerprint_store import computing
 from screenwise.run import Run, read_json, write_json
@@ -76,21 +76,27 @@ def fit(
     from screenwise.recipes.reporting import run_card  # noqa: PLC0415
 
     run_card(out)
-    return Outcome(_fit_facts(data, train, settings, evidence), scores, data.notes, _fit_files(out, data))
+    notes = [*data.notes, *getattr(model, "notes_", ())]
+    return Outcome(_fit_facts(data, train, settings, evidence), scores, notes, _fit_files(out, data))
 
 
 def predict(
-    run: Path, table: str, out: Path, *, wide: bool = False, reading: Reading = Reading(), progress: Progress = silent
+    run: Path,
+    table: str,
+    out: Path,
+    *,
+    settings: PredictSettings = PredictSettings(),
+    reading: Reading = Reading(),
+    progress: Progress = silent,
 ) -> Outcome:
     """Predict every row of a table, in its order, and write the table of predictions."""
     model, tasks = open_run(run), task_table(run)
     conditions = conditions_for(run, table, reading, progress=progress)
-    own, main = own_columns(conditions), main_tasks(tasks)
-    tasks = tasks.iloc[main].reset_index(drop=True)
-    shape = wide_table if wide else long_table
+    own, asked = own_columns(conditions), asked_tasks(tasks, settings.only)
+    tasks = tasks.iloc[asked].reset_index(drop=True)
+    shape = wide_table if settings.wide else long_table
     parts, counts = [], np.zeros(2, np.int64)
-    for first, every in predict_chunks(model, conditions, progress):
-        prediction = every.take_tasks(main)
+    for first, prediction in predict_chunks(model, conditions, progress, tasks=asked):
         parts.append(shape(own.iloc[first : first + len(prediction.mean)], prediction, tasks))
         inside = cells_in_domain(prediction)
         if inside is not None:

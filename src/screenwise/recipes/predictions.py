@@ -1,14 +1,16 @@
 """The table of predictions: the user's own columns, then what the model says."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from screenwise.errors import ColumnError
 from screenwise.prediction import Prediction
-from screenwise.protocols import Model
+from screenwise.protocols import Model, PredictsTasks
 from screenwise.recipes.outcome import Progress
 from screenwise.screen import task_column
 
@@ -17,12 +19,21 @@ CHUNK_ROWS = 20_000
 
 
 def predict_chunks(
-    model: Model, conditions: pd.DataFrame, progress: Progress, *, rows: int = CHUNK_ROWS
+    model: Model,
+    conditions: pd.DataFrame,
+    progress: Progress,
+    *,
+    rows: int = CHUNK_ROWS,
+    tasks: NDArray[np.int64] | None = None,
 ) -> Iterator[tuple[int, Prediction]]:
-    """Yield (first row, prediction) for blocks of at most `rows` conditions."""
+    """Yield (first row, prediction) for blocks of at most `rows` conditions, of some tasks (places) or of all."""
     for first in range(0, max(len(conditions), 1), rows):
         block = conditions.iloc[first : first + rows].reset_index(drop=True)
-        yield first, without_unreadable(model.predict(block), block)
+        if tasks is not None and isinstance(model, PredictsTasks):
+            prediction = model.predict_tasks(block, tasks)
+        else:
+            prediction = model.predict(block) if tasks is None else model.predict(block).take_tasks(tasks)
+        yield first, without_unreadable(prediction, block)
         progress("Predicting rows", min(first + rows, len(conditions)), len(conditions))
 
 
@@ -49,6 +60,32 @@ def main_tasks(tasks: pd.DataFrame) -> NDArray[np.int64]:
     """
     main = np.flatnonzero(task_column(tasks, "aggregation_weight") > 0)
     return main if len(main) else np.arange(len(tasks))
+
+
+def asked_tasks(tasks: pd.DataFrame, only: Sequence[str]) -> NDArray[np.int64]:
+    """Return the positions of the tasks that are named, in the run's order; without names, of `main_tasks`.
+
+    Parameters
+    ----------
+    tasks
+        (t,) `name`.
+    only
+        Names, or patterns such as ``EGFR*``; one that fits no task is an error.
+
+    Examples
+    --------
+    >>> asked_tasks(pd.DataFrame({"name": ["EGFR Ki", "JAK2 Ki", "EGFR IC50"]}), ["EGFR*"]).tolist()
+    [0, 2]
+    """
+    if not only:
+        return main_tasks(tasks)
+    names = [str(name) for name in tasks["name"]]
+    fits = [[name == one or fnmatchcase(name, one) for name in names] for one in only]
+    for one, found in zip(only, fits, strict=True):
+        if not any(found):
+            message = f"The run has no task {one!r}; it has {', '.join(names[:20])}. Correct --only."
+            raise ColumnError(message)
+    return np.flatnonzero(np.any(fits, axis=0))
 
 
 def long_table(own: pd.DataFrame, prediction: Prediction, tasks: pd.DataFrame) -> pd.DataFrame:

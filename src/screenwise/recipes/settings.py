@@ -34,6 +34,16 @@ class Ask:
 
 
 @dataclass(frozen=True)
+class PredictSettings:
+    """What a table of predictions holds."""
+
+    wide: bool = False
+    """One row per input row instead of one per row and task."""
+    only: tuple[str, ...] = ()
+    """Tasks to predict, patterns such as 'EGFR*' allowed; none = all that are not auxiliary."""
+
+
+@dataclass(frozen=True)
 class FitSettings:
     """How to fit one model to one table."""
 
