@@ -299,3 +299,48 @@ def test_progress_reaches_the_end(tmp_path):
     told = []
     fitted(run=Run(tmp_path, lambda *what: told.append(what)))
     assert told[-1] == ("training toy", 21, 21)
+
+
+def test_validation_now_and_then_logs_what_it_returns():
+    job, asked = make_job(), []
+
+    def validate():
+        asked.append(0)
+        return {"valid": float(len(asked)), "auc": 0.5}
+
+    history = train(replace(job, validate=validate, validate_every=3), replace(QUICK, epochs=5))
+    assert [line["epoch"] for line in history.lines if "valid" in line] == [2, 4]
+    assert history.lines[2]["auc"] == 0.5
+    assert (history.best, history.best_epoch) == (1.0, 2)
+
+
+def test_parts_of_a_loss_sent_backward_early_are_not_lost():
+    whole, parts = make_job(), make_job()
+    whole.network[2].p = parts.network[2].p = 0.0
+
+    def loss(rows):
+        first, rest = rows[:3], rows[3:]
+        if not len(rest):
+            return parts.loss(rows)
+        (parts.loss(first) * len(first) / len(rows)).backward()
+        return parts.loss(rest) * len(rest) / len(rows)
+
+    train(whole, QUICK)
+    train(replace(parts, loss=loss), QUICK)
+    for one, other in zip(whole.network.parameters(), parts.network.parameters(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+
+
+def test_optimisers_of_ones_own_follow_the_schedule():
+    job, rates = make_job(), []
+
+    class Noting(torch.optim.SGD):
+        def step(self, closure=None):
+            rates.append(self.param_groups[0]["lr"])
+            return super().step(closure)
+
+    settings = replace(QUICK, epochs=4, warm_up=0.0, schedule="steps", milestones=(1, 3), step_factor=0.5)
+    train(replace(job, optimisers=lambda network: [Noting(network.parameters(), lr=1.0)]), settings)
+    steps = len(rates) // 4
+    wanted = np.repeat([1.0, 0.5, 0.5, 0.25], steps) * settings.learning_rate
+    np.testing.assert_allclose(rates, wanted)
