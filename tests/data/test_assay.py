@@ -236,3 +236,60 @@ def test_a_column_without_any_value_is_told(tmp_path):
     assay = read_assay(path)
     assert assay.screen.task_names == ["pIC50_a"]
     assert any("nothing is measured" in note and "pIC50_b" in note for note in assay.notes)
+
+
+LONG_WITH_TARGETS = """smiles,assay_id,p_value,relation,label,target_id
+CCO,A1,5.1,=,1,T1
+CCN,A1,4.0,<,0,T1
+CCO,A2,7.1,=,1,T1
+CCN,A2,5.0,=,1,T1
+CCF,A3,,,0,T2
+CCN,A3,5.0,=,,T2
+CCC,A3,5.5,=,0,
+CCCl,A1,5.3,=,0,T1
+CCBr,A1,5.2,=,0,T1
+CCCC,A1,5.2,=,0,T1
+CCCF,A1,5.2,=,0,T1
+CCCN,A1,5.9,=,1,T1
+CCCO,A1,5.1,=,2,T1
+"""
+
+
+def test_values_labels_and_targets_of_a_long_table(tmp_path):
+    path = tmp_path / "long.csv"
+    path.write_text(LONG_WITH_TARGETS)
+    assay = read_assay(path)
+    tasks = assay.screen.tasks.set_index("name")
+    assert tasks.index.tolist() == ["A1", "A1 active", "A2", "A2 active", "A3", "A3 active"]
+    assert tasks["kind"].tolist() == ["regression", "classification"] * 3, "also where one class alone was read"
+    assert tasks["assay"].tolist() == ["A1", "A1", "A2", "A2", "A3", "A3"]
+    assert tasks["target"].tolist() == ["T1"] * 4 + ["T2"] * 2
+    first = assay.screen.targets.task(1)
+    assert sorted(first.value.tolist()) == [0.0] * 5 + [1.0] * 2
+    assert not first.relation.any()
+    assert assay.screen.targets.task(0).relation.tolist().count(-1) == 1
+    refused = assay.rejected.set_index("row")["reason"]
+    assert refused[13] == "a label must be 0 or 1"
+    assert any("tasks of their own" in note for note in assay.notes)
+
+
+def test_label_and_target_are_named_by_the_user(tmp_path):
+    path = tmp_path / "long.csv"
+    path.write_text(LONG_WITH_TARGETS.replace("label,target_id", "hit,protein"))
+    plain = read_assay(path)
+    assert "assay" not in plain.screen.tasks.columns
+    assert plain.screen.task_names == ["A1", "A2", "A3"]
+    named = read_assay(path, Columns(label="hit", target="protein"))
+    assert named.screen.tasks["target"].tolist() == ["T1"] * 4 + ["T2"] * 2
+    with pytest.raises(ColumnError, match="columns of long tables"):
+        read_assay(path, Columns(target="protein", tasks=("p_value",)))
+    with pytest.raises(ColumnError, match="proteins"):
+        read_assay(path, Columns(target="proteins"))
+
+
+def test_a_label_alone_is_the_value(tmp_path):
+    path = tmp_path / "long.csv"
+    path.write_text("smiles,assay_id,label\nCCO,A1,1\nCCN,A1,0\n")
+    screen = read_assay(path).screen
+    assert screen.task_names == ["A1"]
+    assert screen.tasks["kind"].tolist() == ["classification"]

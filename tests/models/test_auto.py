@@ -5,7 +5,8 @@ import pytest
 from screenwise.errors import ModelError
 from screenwise.models import MODELS
 from screenwise.models.auto import CANDIDATES, Auto, AutoConfig
-from screenwise.screen import make_screen
+from screenwise.models.pooled import PooledProcessConfig
+from screenwise.screen import Targets, make_screen
 
 SMILES = [("C" * length) + tail for length in range(1, 16) for tail in ("O", "N", "Cl", "c1ccccc1")]
 LENGTH = np.array([text.count("C") for text in SMILES], float)
@@ -85,3 +86,54 @@ def test_choices_are_registered_models():
 def test_unfitted_is_an_error():
     with pytest.raises(ModelError, match="not fitted"):
         Auto().predict(pd.DataFrame({"smiles": ["CCO"]}))
+
+
+def targets_screen(target):
+    """Six assays that each measured the same quantity of ten compounds; the label of the last runs against it."""
+    rng = np.random.default_rng(0)
+    value = np.full((len(SMILES), 6), np.nan)
+    value[rng.permutation(len(SMILES)), np.arange(len(SMILES)) % 6] = 0.0
+    value += np.sin(LENGTH / 2)[:, None] + np.arange(6) + rng.normal(0, 0.3, value.shape)
+    label = np.where(np.isnan(value), np.nan, value > np.nanmedian(value, axis=0))
+    label[:, 5] = 1 - label[:, 5]
+    names = [f"a{place}" for place in range(6)]
+    tasks = pd.DataFrame({"name": [*names, *(f"{name} active" for name in names)], "assay": names * 2})
+    tasks = tasks.assign(target=target, kind=np.repeat(["regression", "classification"], 6))
+    return make_screen(pd.DataFrame({"smiles": SMILES}), np.hstack([value, label]), tasks)
+
+
+def test_targets_of_tasks_bring_the_pooled_process_and_its_evidence(tmp_path):
+    screen = targets_screen("EGFR")
+    model = Auto().fit(screen)
+    assert model.choice_ == "pooled_gp"
+    assert set(model.evidence_["model"]) == {"pooled_gp", "gp", "ridge", "mean"}
+    assert "names the target" in model.reason_
+    assert "1 of 6 labels run against their values" in model.reason_
+    model.save(tmp_path)
+    np.testing.assert_array_equal(
+        Auto.load(tmp_path).predict(screen.conditions).mean, model.predict(screen.conditions).mean
+    )
+
+
+def test_the_pooled_process_is_left_where_its_own_evidence_is_worse():
+    config = AutoConfig(pooled=PooledProcessConfig(noise=50.0))
+    model = Auto(config).fit(targets_screen("EGFR"))
+    relative = model.evidence_.groupby("model")["relative"].mean()
+    assert model.choice_ == relative.idxmin() != "pooled_gp"
+
+
+def test_without_targets_nothing_is_pooled():
+    assert Auto().fit(targets_screen("")).choice_ != "pooled_gp"
+
+
+def test_errors_are_of_exact_values():
+    screen = targets_screen("EGFR").take_tasks([0])
+    value = screen.targets.dense().copy()
+    relation = np.zeros(value.shape, np.int8)
+    value[LENGTH > 12], relation[LENGTH > 12] = 100.0, -1
+    value[np.isnan(screen.targets.dense())] = np.nan
+    model = Auto().fit(make_screen(screen.conditions[["smiles"]], Targets(value, relation), ["a"]))
+    known = value[np.isfinite(value)].astype(float)
+    others = (known.sum() - known) / (len(known) - 1)
+    expected = np.sqrt(np.mean((others - known)[known < 100] ** 2))
+    assert model.evidence_.set_index("model").loc["mean", "loo_rmse"] == pytest.approx(expected, rel=1e-5)

@@ -15,7 +15,7 @@ from screenwise.data.columns import Columns
 from screenwise.data.layout import DOSE_TITLE, Layout, find_factors, find_layout, key
 from screenwise.data.loaders import is_wide
 from screenwise.data.quantity import is_p_unit
-from screenwise.data.reading import Readings, gather, to_common_units
+from screenwise.data.reading import LABEL, Readings, gather, to_common_units
 from screenwise.data.replicate import aggregate_replicates
 from screenwise.data.table import Table, read_raw, read_table, typed
 from screenwise.errors import DataError
@@ -217,7 +217,8 @@ def _screen(
     first[codes[::-1]] = good.row[::-1]
     value = merged["value"].to_numpy(np.float64)
     units = pd.Series(good.unit).groupby(task).first().to_list()
-    kinds = _kinds(value, task, units)
+    labels = pd.Series(good.column == read.layout.label).groupby(task).first().to_numpy(bool)
+    kinds = np.where(labels, "classification", _kinds(value, task, units)).tolist()
     binary = np.asarray([kind == "classification" for kind in kinds])
     # of two readings that disagree on yes or no, yes counts
     value = np.where(binary[task], value >= 0.5, value)  # noqa: PLR2004
@@ -226,6 +227,7 @@ def _screen(
     targets = targets_from_cells(arrays, shape, sparse=is_wide(len(merged), shape))
     directions = ["maximize" if is_p_unit(unit) else "" for unit in units]
     tasks = pd.DataFrame({"name": names, "kind": kinds, "unit": units, "direction": directions})
+    tasks = tasks.assign(**_assays_and_targets(read, names, labels, (task, good.row)))
     frame = conditions.iloc[first].reset_index(drop=True)
     raw, layout = read.table.frame, read.layout
     features = [name for name in raw.columns if str(name).startswith("feature:")]
@@ -235,6 +237,34 @@ def _screen(
     extra = [name for name in raw.columns if name not in layout.used and name not in features]
     cells = typed(raw[extra].iloc[good.row].reset_index(drop=True))
     return make_screen(frame, targets, tasks), cells.assign(replicates=merged["replicates"].to_numpy())
+
+
+def _assays_and_targets(
+    read: _Read, names: list[str], labels: np.ndarray, cells: tuple[np.ndarray, np.ndarray]
+) -> dict[str, list[str]]:
+    """Return the columns `assay` and `target` of the tasks, where the table says anything of them.
+
+    Parameters
+    ----------
+    read
+        The table and its layout.
+    names, labels
+        Of the tasks; whether they are labels.
+    cells
+        Task of each measured cell, and the row of the table it came from.
+    """
+    layout = read.layout
+    if layout.label is None and layout.target is None:
+        return {}
+    found = {"assay": [name.removesuffix(LABEL) if label else name for name, label in zip(names, labels, strict=True)]}
+    if layout.target is not None:
+        column = read.table.frame[layout.target].fillna("").astype(str).str.strip()
+        table = pd.DataFrame({"task": cells[0], "target": column.iloc[cells[1]].to_numpy(object)})
+        table = table.groupby(["task", "target"], sort=True).size().reset_index(name="count")
+        # a task with rows of several targets asks of the commonest
+        best = table.sort_values("count", kind="stable").drop_duplicates("task", keep="last")
+        found["target"] = best.sort_values("task")["target"].tolist()
+    return found
 
 
 def _kinds(value: np.ndarray, task: np.ndarray, units: list[str]) -> list[str]:
@@ -284,6 +314,13 @@ def _notes(read: _Read, screen: Screen, rejected: pd.DataFrame, total: int) -> l
         f"Read as a {what}: {', '.join(layout.factors)} = what was applied, {values} = what was read; "
         f"conditions: {len(screen)}, tasks: {len(screen.tasks)}, measurements: {len(screen.targets.cells())}."
     ]
+    if layout.label is not None:
+        notes.append(f"Labels (0 or 1) of the same assays are tasks of their own, named '...{LABEL}': {layout.label}.")
+    if layout.target is not None:
+        count = screen.tasks["target"].replace("", np.nan).nunique()
+        notes.append(
+            f"{layout.target} names the targets of the tasks: {count}; models may let their tasks learn together."
+        )
     converted = [name for name, unit in zip(screen.task_names, screen.tasks["unit"], strict=True) if is_p_unit(unit)]
     if converted:
         shown = ", ".join(converted[:3]) + (", ..." if len(converted) > 3 else "")  # noqa: PLR2004

@@ -15,6 +15,10 @@ class Columns:
     """Long tables: column that names the assay, target or readout."""
     value: str | None = None
     """Long tables: column with the measured value."""
+    label: str | None = None
+    """Long tables: column with 0 or 1, such as inactive or active, beside the value; a task of its own."""
+    target: str | None = None
+    """Long tables: column with the protein that a task asks of; tasks of one target can learn from each other."""
     relation: str | None = None
     """Long tables: column with the qualifier, such as < or >."""
     unit: str | None = None

@@ -51,12 +51,18 @@ _TITLES = {
     "unit": ("standard units", "standard unit", "unit", "units", "activity unit", "activity units", "value unit"),
     "comment": ("data validity comment", "data validity"),
     "pchembl": ("pchembl value",),
+    "label": ("label",),
+    "target": ("target id",),
 }  # fmt: skip
 _READOUTS = frozenset({"phenotype", "fitness", "yield", "gi score", "score", "synergy", "viability", "growth", "ddg"})
 _NO_READOUT = re.compile(
     r"^(year|date|row|col|column|well|plate|index|unnamed.*|split|fold|mw|molecular weight|alogp|psa|hba|hbd|count.*)$"
     r"|_fold$|^surplus|^column \d|time$|date$|year$|replicates?$|^doses?\b|^conc(entrations?)?\b"
 )
+_TARGETS = ("target id", "target chembl id", "target", "target name", "target pref name")
+"""Titles of a column with targets where another column is known to name the tasks."""
+_LABELS = frozenset({"0", "1", "0.0", "1.0", "true", "false", "active", "inactive"})
+_MOST = 0.9
 DOSE_TITLE = re.compile(r"\b(doses?|conc|concentrations?)\b")
 """Of a column (`key`) with doses that were applied."""
 
@@ -90,11 +96,15 @@ class Layout:
     relation: str | None = None
     comment: str | None = None
     pchembl: str | None = None
+    label: str | None = None
+    """Long tables: column with 0 and 1 beside the value."""
+    target: str | None = None
+    """Long tables: column with the target of each task."""
 
     @property
     def used(self) -> set[str]:
         """All columns that have a meaning."""
-        single = (self.id, self.group, self.type, self.unit, self.comment, self.pchembl)
+        single = (self.id, self.group, self.type, self.unit, self.comment, self.pchembl, self.label, self.target)
         tasks = {task.column for task in self.tasks} | {task.relation for task in self.tasks if task.relation}
         return {name for name in single if name is not None} | tasks | set(self.factors)
 
@@ -149,6 +159,9 @@ def find_layout(table: Table, columns: Columns, path: Path) -> Layout:
     """Return where the table keeps its factors, tasks, values, qualifiers and units."""
     factors, identifier = find_factors(table, columns, path)
     titles = _by_role(table.frame, but={*factors, identifier or ""})
+    label = _label_column(table, columns, titles)
+    if label is not None:
+        titles = _by_role(table.frame, but={*factors, identifier or "", label})
     if columns.relation is not None:
         column_of(table, columns.relation, path, "--relation")
     unit = _unit_column(table, columns, titles, path)
@@ -158,6 +171,11 @@ def find_layout(table: Table, columns: Columns, path: Path) -> Layout:
         columns.task is not None or columns.value is not None or "value" in titles or "type" in titles
     )
     if not long:
+        if columns.target is not None or columns.label is not None:
+            message = (
+                f"{path}: --target and --label name columns of long tables; say which holds the values with --value."
+            )
+            raise ColumnError(message)
         return _wide(table, columns, titles, path, replace(base, relation=relation))
     value = columns.value or titles.get("value")
     if value is None:
@@ -171,7 +189,8 @@ def find_layout(table: Table, columns: Columns, path: Path) -> Layout:
         column_of(table, columns.task, path, "--task")
     name, inside = split_unit(value)
     pchembl = titles.get("pchembl")
-    for used in filter(None, (group, kind, relation, unit)):
+    target = columns.target or _target_column(titles, columns, {value, group or ""}, table.frame)
+    for used in filter(None, (group, kind, relation, unit, label, target)):
         column_of(table, used, path, "used here")
     return replace(
         base,
@@ -181,7 +200,30 @@ def find_layout(table: Table, columns: Columns, path: Path) -> Layout:
         long=True,
         comment=titles.get("comment"),
         pchembl=None if pchembl == value else pchembl,
+        label=label,
+        target=target,
     )
+
+
+def _label_column(table: Table, columns: Columns, titles: dict[str, str]) -> str | None:
+    """Return the column of labels: the one named, or one called `label` that stands beside a column of values."""
+    if columns.label is not None or "label" not in titles:
+        return columns.label
+    found = titles["label"]
+    beside = _by_role(table.frame, but={found})
+    if columns.value is not None or "value" not in beside or beside["value"] in titles.values():
+        return None
+    texts = table.frame[found].dropna().astype(str).str.strip().str.lower()
+    # a stray other word is a row to reject, not a reason to take the labels for the values
+    return found if texts[texts != ""].isin(_LABELS).mean() > _MOST else None
+
+
+def _target_column(titles: dict[str, str], columns: Columns, taken: set[str], frame: pd.DataFrame) -> str | None:
+    """Return the column of targets, where it is not the one that names the tasks."""
+    if columns.task is None:
+        return None if titles.get("target") in taken else titles.get("target")
+    keys = {key(name): str(name) for name in frame.columns if str(name) not in taken}
+    return next((keys[title] for title in _TARGETS if title in keys), None)
 
 
 def split_unit(title: str) -> tuple[str, str]:

@@ -25,6 +25,9 @@ from screenwise.errors import ColumnError
 
 _VALID = frozenset({"", "manually validated"})
 _NO_UNIT = "no unit"
+LABEL = " active"
+"""Behind the name of a task: the task of its labels."""
+_YES_NO = {"true": "1", "active": "1", "false": "0", "inactive": "0"}
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,8 @@ class Readings:
 def gather(frame: pd.DataFrame, layout: Layout) -> Readings:
     """Return one reading per row (long) or per filled cell (wide)."""
     parts = [_of_column(frame, layout, task) for task in layout.tasks]
+    if layout.label is not None:
+        parts.append(_labels(frame, layout, layout.label))
     merged = [np.concatenate([getattr(part, name) for part in parts]) for name in Readings.__dataclass_fields__]
     readings = Readings(*merged)
     if layout.comment is not None:
@@ -94,6 +99,21 @@ def _of_column(frame: pd.DataFrame, layout: Layout, task: TaskColumn) -> Reading
     keep = slice(None) if layout.long else np.flatnonzero(reason != "empty value")
     all_rows = np.arange(size)
     return Readings(all_rows, column, names, types, value, relation.astype(np.int8), unit, reason).take(keep)
+
+
+def _labels(frame: pd.DataFrame, layout: Layout, label: str) -> Readings:
+    """Return the labels that stand beside the values of a long table, as readings of tasks of their own."""
+    texts = pd.Series(_texts(frame[label]))
+    numbers = read_numbers(texts.str.lower().replace(_YES_NO))
+    wrong = (numbers.reason == "") & ~(np.isin(numbers.value, (0.0, 1.0)) & (numbers.relation == 0))
+    reason = np.where(wrong, "a label must be 0 or 1", numbers.reason)
+    names = _task_names(frame, layout, layout.tasks[0])
+    # a label without the name of an assay is refused as its value is
+    names = np.where(names == "", "", names + LABEL)
+    nothing, size = np.full(len(frame), "", dtype=object), len(frame)
+    column, exact = np.full(size, label, dtype=object), np.zeros(size, np.int8)
+    whole = Readings(np.arange(size), column, names, nothing, numbers.value, exact, nothing, reason)
+    return whole.take(np.flatnonzero(reason != "empty value"))
 
 
 def _with_pchembl(frame: pd.DataFrame, layout: Layout, parts: tuple[Any, Any, Any, Any]) -> tuple[Any, Any, Any, Any]:

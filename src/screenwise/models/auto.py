@@ -1,7 +1,7 @@
 """The model of `--model auto`: chosen by what the training rows themselves say, and telling why."""
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,14 +14,20 @@ from screenwise.errors import ModelError
 from screenwise.models.baseline import Mean
 from screenwise.models.gp import GaussianProcess, GaussianProcessConfig
 from screenwise.models.measured import HeldOut
+from screenwise.models.pooled import PooledProcess, PooledProcessConfig
+from screenwise.models.pooled_tasks import find_assays
 from screenwise.models.ridge import Ridge
 from screenwise.prediction import CalibrationCells, Prediction
 from screenwise.protocols import Model, Posterior
 from screenwise.run import Run, read_json, write_json
-from screenwise.screen import Screen
+from screenwise.screen import Screen, task_column
 
-CANDIDATES = ("gp", "ridge", "mean", "multitask")
-"""What is chosen from: by leave-one-out error among the first three, the last where the first does not fit."""
+CANDIDATES = ("gp", "ridge", "mean", "multitask", "pooled_gp")
+"""What is chosen from: the pooled process where tasks name their targets, else `gp`, against the simpler models by
+leave-one-out error; the network where a process does not fit."""
+
+MORE_TASKS = 4
+"""So many times more tasks are compared where they are many and small: pooled ones."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,8 @@ class AutoConfig:
 
     process: GaussianProcessConfig = GaussianProcessConfig()  # noqa: RUF009 - frozen: one default serves all
     """Settings of the Gaussian process."""
+    pooled: PooledProcessConfig = PooledProcessConfig()  # noqa: RUF009 - frozen: one default serves all
+    """Settings of the process pooled by target."""
     most_rows: int = 20_000
     """A task with more measured rows goes to the network: an exact process needs their square in memory."""
     most_work: float = 2e13
@@ -41,7 +49,9 @@ class AutoConfig:
 
 
 class Auto:
-    """The Gaussian process, unless its leave-one-out error or the size of the screen speaks against it.
+    """The Gaussian process, pooled where tasks name their targets, unless evidence or size speaks against it.
+
+    The evidence is leave-one-out errors.
 
     After `fit`: ``choice_`` (a name of `screenwise.models.MODELS`), ``reason_`` (a sentence),
     ``evidence_`` (table: model, task, rows, loo_rmse, relative = loo_rmse over that of the mean).
@@ -61,9 +71,10 @@ class Auto:
         self.config = config or AutoConfig()
 
     def fit(self, screen: Screen, *, valid: Screen | None = None, run: Run | None = None, seed: int = 0) -> Self:
-        """Fit the Gaussian process, compare, and keep the model with the better evidence."""
+        """Fit the process that suits the screen, compare it with simpler models, and keep the best."""
+        pooled = "smiles" in screen.conditions.columns and bool((task_column(screen.tasks, "target") != "").any())
         counts = np.bincount(screen.targets.cells().task, minlength=screen.targets.shape[1])
-        too_much = self._too_much(screen, counts)
+        too_much = self._too_much(screen, counts, pooled=pooled)
         if too_much:
             from screenwise.models import make_model  # noqa: PLC0415 - the network brings torch
 
@@ -71,47 +82,68 @@ class Auto:
             self.evidence_ = pd.DataFrame(columns=["model", "task", "rows", "loo_rmse", "relative"])
             self.model_: Any = make_model("multitask").fit(screen, valid=valid, run=run, seed=seed)
             return self
-        process = GaussianProcess(self.config.process).fit(screen, run=run, seed=seed)
+        best = "pooled_gp" if pooled else "gp"
+        process: Any = PooledProcess(self.config.pooled) if pooled else GaussianProcess(self.config.process)
+        process.fit(screen, run=run, seed=seed)
         measured = np.flatnonzero(counts)
         order = measured[np.argsort(counts[measured], kind="stable")]
-        places = np.linspace(0, len(order) - 1, min(len(order), self.config.compared_tasks)).round().astype(int)
-        part = screen.take_tasks(np.sort(order[places]))
-        simple: dict[str, Any] = {
-            "ridge": Ridge().fit(part, seed=seed),
-            "mean": Mean().fit(part, seed=seed),
-        }
-        held = {"gp": process.leave_one_out()[0][:, np.sort(order[places])]}
-        held |= {name: model.leave_one_out()[0] for name, model in simple.items()}
+        most = self.config.compared_tasks * (MORE_TASKS if pooled else 1)
+        places = np.linspace(0, len(order) - 1, min(len(order), most)).round().astype(int)
+        some = np.sort(order[places])
+        part = screen.take_tasks(some)
+        others = {name: model.fit(part, seed=seed) for name, model in self._others(pooled=pooled).items()}
+        own = process.leave_one_out(some)[0] if pooled else process.leave_one_out()[0][:, some]
+        held = {best: own} | {name: model.leave_one_out()[0] for name, model in others.items()}
         self.evidence_ = _compare(part, held)
-        self.choice_, self.reason_ = self._choose(part)
-        whole = len(places) == screen.targets.shape[1]
-        fitted = {"gp": process} | (simple if whole else {})
-        self.model_ = fitted.get(self.choice_) or {"ridge": Ridge, "mean": Mean}[self.choice_]().fit(screen, seed=seed)
+        self.choice_, self.reason_ = self._choose(part, best)
+        if pooled:
+            self.reason_ += f" A column names the target of each task: {process.reason_}"
+        whole = len(places) == screen.targets.shape[1] and not pooled
+        fitted = {best: process} | (others if whole else {})
+        self.model_ = fitted.get(self.choice_) or self._others(pooled=False)[self.choice_].fit(screen, seed=seed)
         if run is not None:
             run.log(model=self.choice_, reason=self.reason_)
         return self
 
-    def _too_much(self, screen: Screen, counts: NDArray[np.int64]) -> str:
+    def _others(self, *, pooled: bool) -> dict[str, Any]:
+        """Return what the process is compared with, not fitted; beside a pooled one, a process per task."""
+        config = self.config.process
+        # of two tasks of one assay, borrowing would tell the one from the other: a new compound has neither
+        alone = {"gp": GaussianProcess(replace(config, borrow=False) if pooled else config)}
+        return alone | {"ridge": Ridge(), "mean": Mean()}
+
+    def _too_much(self, screen: Screen, counts: NDArray[np.int64], *, pooled: bool) -> str:
         """Return why the process does not fit this screen, empty where it does."""
         largest = int(counts.argmax())
-        if counts[largest] > self.config.most_rows:
+        if counts[largest] > self.config.most_rows and not pooled:
             return (
                 f"multitask: task {screen.task_names[largest]} has {counts[largest]} measured rows, more than the "
                 f"{self.config.most_rows} that an exact Gaussian process holds."
             )
-        if float((counts.astype(np.float64) ** 3).sum()) > self.config.most_work:
+        rows = self._pooled_rows(screen, counts) if pooled else counts
+        if float((rows.astype(np.float64) ** 3).sum()) > self.config.most_work:
             return (
                 f"multitask: exact Gaussian processes of {np.count_nonzero(counts)} tasks with {counts.sum()} "
                 "measured cells would take more than about ten minutes."
             )
         return ""
 
-    def _choose(self, part: Screen) -> tuple[str, str]:
-        relative = self.evidence_.groupby("model")["relative"].mean()
-        best = min((name for name in ("ridge", "mean")), key=lambda name: relative[name])
-        choice = best if relative[best] < (1 - self.config.margin) * relative["gp"] else "gp"
+    def _pooled_rows(self, screen: Screen, counts: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return rows of each target, of a value and its label once; large ones as many as cost what landmarks do."""
+        assays = find_assays(screen.tasks)
+        largest = np.zeros(len(assays))
+        np.maximum.at(largest, assays.assay, counts)
+        rows = np.bincount(assays.group, largest)
+        config = self.config.pooled
+        through_landmarks = np.cbrt(3.0 * rows * min(config.landmarks, config.exact_rows) ** 2)
+        return np.where(rows > config.exact_rows, through_landmarks, rows)
+
+    def _choose(self, part: Screen, process: str) -> tuple[str, str]:
+        relative = self.evidence_.groupby("model", sort=False)["relative"].mean()
+        best = min((name for name in relative.index if name != process), key=lambda name: relative[name])
+        choice = best if relative[best] < (1 - self.config.margin) * relative[process] else process
         tasks = "1 task" if part.targets.shape[1] == 1 else f"{part.targets.shape[1]} tasks"
-        errors = ", ".join(f"{name} {relative[name]:.3f}" for name in ("gp", "ridge", "mean"))
+        errors = ", ".join(f"{name} {error:.3f}" for name, error in relative.items())
         reason = (
             f"{choice}: leave-one-out error over that of the mean, on {tasks}: {errors}; "
             f"a simpler model is taken when it is better by {self.config.margin:.0%}."
@@ -187,9 +219,13 @@ class Auto:
 
 
 def _compare(screen: Screen, held: dict[str, NDArray[np.float32]]) -> pd.DataFrame:
-    """Return a row per model and task: leave-one-out RMSE, and relative to the mean's."""
-    truth = screen.targets.dense()
-    known = np.isfinite(truth)
+    """Return a row per model and task: leave-one-out RMSE of exact values, and relative to the mean's."""
+    truth, cells = screen.targets.dense(), screen.targets.cells()
+    known = np.zeros(truth.shape, bool)
+    exact = (cells.relation == 0) & np.isfinite(cells.value)
+    # a task of bounds alone has nothing better to be compared on
+    chosen = exact | (np.isfinite(cells.value) & (np.bincount(cells.task, exact, truth.shape[1]) == 0)[cells.task])
+    known[cells.row[chosen], cells.task[chosen]] = True
     rows = known.sum(axis=0)
     error = {}
     for name, mean in held.items():

@@ -185,12 +185,23 @@ class PooledProcess:
         found = self._ask(conditions, np.asarray(row), task, parts, len(fields(Hurdle)))
         return Hurdle(*(part.astype(np.float64) for part in found))
 
-    def leave_one_out(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return mean and std, (n, t) each, of every training cell predicted from all other compounds; else NaN."""
+    def leave_one_out(self, tasks: NDArray[np.int64] | None = None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return mean and std, (n, t) each, of every training cell predicted from all other compounds; else NaN.
+
+        Parameters
+        ----------
+        tasks
+            Those wanted, as columns of the answer; None = all.
+        """
         fitted = self._state()
-        mean, std = (np.full((fitted.size, len(self.tasks_)), np.nan, np.float32) for _ in range(2))
         held = fitted.held
-        mean[held.row, held.task], std[held.row, held.task] = held.mean, held.std
+        wanted = np.arange(len(self.tasks_)) if tasks is None else np.asarray(tasks)
+        column = np.full(len(self.tasks_), -1)
+        column[wanted] = np.arange(len(wanted))
+        mean, std = (np.full((fitted.size, len(wanted)), np.nan, np.float32) for _ in range(2))
+        some = column[held.task] >= 0
+        at = (held.row[some], column[held.task[some]])
+        mean[at], std[at] = held.mean[some], held.std[some]
         return mean, std
 
     def calibration_cells(self) -> CalibrationCells:
