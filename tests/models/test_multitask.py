@@ -12,6 +12,7 @@ from screenwise.errors import ColumnError, ConfigError, ModelError
 from screenwise.models.multitask import MultiTask, MultiTaskConfig
 from screenwise.run import Run
 from screenwise.screen import Targets, make_screen
+from screenwise.train.checkpoint import read_checkpoint, write_checkpoint
 
 QUICK = MultiTaskConfig(
     hidden=(32,), dropout=0.1, epochs=40, batch_size=16, minimum_count=1, learning_rate=5e-3, threads=1
@@ -113,6 +114,135 @@ def test_scales_come_from_exact_values_only():
     assert model.fitted_.scaling.scale[0] == pytest.approx(exact.std())
 
 
+def test_some_tasks_are_those_of_the_whole_prediction(fitted):
+    conditions = pd.concat([chain_screen().conditions.iloc[:5], pd.DataFrame({"smiles": ["C1CC"]})], ignore_index=True)
+    whole, one = fitted.predict(conditions), fitted.predict_tasks(conditions, [1])
+    np.testing.assert_allclose(one.mean, whole.mean[:, [1]], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(one.std, whole.std[:, [1]], rtol=1e-5, atol=1e-6)
+    assert one.draws.shape == (2, 6, 1)
+    assert one.note.tolist() == whole.note.tolist()
+
+
+def test_calibration_cells_are_held_out_measurements(fitted):
+    screen = chain_screen()
+    cells = fitted.calibration_cells()
+    assert len(cells) == 2 * 8
+    assert set(cells.value[cells.task == 0]) <= set(LENGTH)
+    assert (cells.std > 0).all()
+    rows = np.arange(60, 75)
+    model = MultiTask(replace(QUICK, patience=5)).fit(screen.take(np.arange(60)), valid=screen.take(rows))
+    seen = model.calibration_cells()
+    assert seen.value.reshape(-1, 2)[:, 0].tolist() == LENGTH[rows].tolist()
+    # early stopping leaves the network as it was when it was judged
+    np.testing.assert_allclose(
+        seen.mean, model.predict(screen.conditions.iloc[rows]).mean.ravel(), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_several_heads_on_one_trunk_disagree_where_nothing_was_measured():
+    screen = chain_screen()
+    model = MultiTask(replace(QUICK, heads=6)).fit(screen)
+    prediction = model.predict(screen.conditions)
+    assert prediction.draws.shape == (6, len(CHAINS), 2)
+    assert len(model.fitted_.networks) == 1
+    spread = prediction.draws.std(axis=0)
+    assert (spread > 0).any(axis=0).all()
+    assert np.abs(prediction.mean - screen.targets.dense()).mean() < 0.3 * LENGTH.std()
+    np.testing.assert_allclose(prediction.draws.mean(axis=0), prediction.mean, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["squared", "tobit", "value", "drop"])
+def test_what_bounds_teach(kind):
+    """Above 0.5 only "< 3" is known: all treatments learn the exact half, and differ on the other."""
+    conditions, y = numbers_screen(n=300)
+    relation = np.where(y > 0.5, -1, 0).astype(np.int8)
+    value = np.where(relation < 0, 3.0, y).astype(np.float32)[:, None]
+    screen = make_screen(conditions, Targets(value, relation[:, None]), ["effect"])
+    settings = replace(QUICK, hidden=(64,), epochs=30, censored=kind)
+    mean = MultiTask(settings).fit(screen).predict(conditions).mean[:, 0]
+    exact = relation == 0
+    assert np.corrcoef(mean[exact], y[exact])[0, 1] > (0.5 if kind == "value" else 0.9)
+    overshoot = np.abs(mean[~exact] - y[~exact]).mean()
+    if kind == "value":
+        assert overshoot > 1
+    else:
+        assert overshoot < 0.9
+
+
+def test_tobit_learns_the_noise_of_each_task():
+    conditions, y = numbers_screen(n=400)
+    rng = np.random.default_rng(3)
+    value = np.column_stack([y + rng.normal(0, 0.05, 400), y + rng.normal(0, 1.5, 400)]).astype(np.float32)
+    settings = replace(QUICK, censored="tobit", epochs=60, dropout=0.0)
+    model = MultiTask(settings).fit(make_screen(conditions, value, ["clean", "noisy"]))
+    noise = model.fitted_.networks[0].log_noise.detach().exp().numpy() * model.fitted_.scaling.scale
+    assert noise[0] < 0.5
+    assert 0.9 < noise[1] < 2.0
+
+
+def inverted_screen():
+    """Two assays of one target; the labels of the second say 1 where its value is low."""
+    label = np.column_stack([LENGTH > 8, LENGTH <= 8]).astype(np.float32)
+    value = np.column_stack([LENGTH, LENGTH])
+    tasks = pd.DataFrame(
+        {
+            "name": ["A", "B", "A label", "B label"],
+            "kind": ["regression"] * 2 + ["classification"] * 2,
+            "assay": ["a", "b", "a", "b"],
+            "target": ["T"] * 4,
+        }
+    )
+    return chain_screen(np.column_stack([value, label]), tasks)
+
+
+def test_labels_that_run_against_values_are_turned_and_told(tmp_path):
+    screen = inverted_screen()
+    few = screen.targets.dense().copy()
+    few[::2, 3] = np.nan
+    screen = make_screen(screen.conditions, few, screen.tasks)
+    model = MultiTask(replace(QUICK, batch_size=16, learning_rate=5e-3, epochs=40)).fit(screen)
+    mean = model.predict(screen.conditions).mean
+    assert np.corrcoef(mean[:, 2], LENGTH)[0, 1] > 0.7
+    assert np.corrcoef(mean[:, 3], LENGTH)[0, 1] < -0.7
+    assert model.fitted_.target.tolist() == [0, 0, 2, 2]
+    assert model.fitted_.settled.kinds == ("morgan", "feature_morgan", "torsion")
+    assert "labels beside values" in model.notes_[0]
+    assert model.notes_[1].startswith("1 of 2 labels run against")
+    cells = model.calibration_cells()
+    known = {(task, value) for task, value in zip(cells.task, cells.value, strict=True) if task >= 2}
+    assert known <= {(2, 0.0), (2, 1.0), (3, 0.0), (3, 1.0)}
+    inverted = cells.task == 3
+    assert np.mean((cells.mean > 0.5) == (cells.value > 0.5), where=inverted | (cells.task == 2)) > 0.7
+    model.save(tmp_path)
+    again = MultiTask.load(tmp_path)
+    np.testing.assert_array_equal(again.predict(screen.conditions).mean, mean)
+    assert again.notes_ == model.notes_
+
+
+def test_an_auxiliary_task_teaches_and_does_not_judge(tmp_path):
+    tasks = pd.DataFrame({"name": ["long", "noise"], "kind": ["regression"] * 2})
+    rng = np.random.default_rng(0)
+    value = np.column_stack([LENGTH, rng.normal(0, 5, len(LENGTH))]).astype(np.float32)
+    lines = []
+    for weight in (0.0, 1.0):
+        screen = chain_screen(value, tasks.assign(aggregation_weight=[1.0, weight]))
+        run = Run(tmp_path / str(weight))
+        MultiTask(replace(QUICK, epochs=3, patience=5)).fit(screen, run=run)
+        lines.append([(line["loss"], line["valid"]) for line in run.metrics() if "valid" in line])
+    for (loss, alone), (same, both) in zip(*lines, strict=True):
+        assert loss == same
+        assert alone < both
+
+
+def test_files_of_other_versions_are_refused(fitted, tmp_path):
+    fitted.save(tmp_path)
+    path = tmp_path / "multitask.safetensors"
+    tensors, head = read_checkpoint(path)
+    write_checkpoint(path, tensors, {name: value for name, value in head.items() if name != "multitask"})
+    with pytest.raises(ModelError, match=r"another version of screenwise \(format 1, not 2\). Fit it again"):
+        MultiTask.load(tmp_path)
+
+
 def test_classes_and_values_share_a_trunk():
     label = (LENGTH > 8).astype(np.float32)
     label[::4] = np.nan
@@ -198,6 +328,12 @@ def test_without_input_columns_or_values_it_says_so():
         MultiTaskConfig(hidden=())
     with pytest.raises(ConfigError, match=r"in \[0, 1\)"):
         MultiTaskConfig(dropout=1.0)
+    with pytest.raises(ConfigError, match="use one of squared, tobit, value, drop"):
+        MultiTaskConfig(censored="ignore")
+    with pytest.raises(ConfigError, match="use some of morgan"):
+        MultiTaskConfig(kinds=("ecfp",))
+    with pytest.raises(ModelError, match="give the same, in the same order"):
+        MultiTask(QUICK).fit(chain_screen(), valid=chain_screen(tasks=["short", "long"]))
 
 
 def test_a_killed_fit_goes_on_with_the_same_bits(tmp_path):
