@@ -273,7 +273,12 @@ def make_sparsechem_optimisers(network: nn.Module, training: SparseChemTraining)
         found = torch.optim.SGD(dense, lr=training.lr, momentum=momentum, weight_decay=training.weight_decay)
         return [_with_whole_gradients(found) if momentum or training.weight_decay else found]
     first, second, eps = training.optimizer_params or (0.9, 0.999, 1e-8)
-    numbers: dict[str, Any] = {"lr": training.lr, "betas": (first, second), "eps": eps, "weight_decay": training.weight_decay}
+    numbers: dict[str, Any] = {
+        "lr": training.lr,
+        "betas": (first, second),
+        "eps": eps,
+        "weight_decay": training.weight_decay,
+    }
     kind = torch.optim.AdamW if training.optimizer == "adamw" else torch.optim.Adam
     waits = training.optimizer == "adamw" or training.weight_decay == 0
     if not waits or not (first**2 < second and eps >= LEAST_EPS):
