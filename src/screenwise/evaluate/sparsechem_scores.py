@@ -255,7 +255,7 @@ def aggregate(scores: pd.DataFrame, weight: ArrayLike | None = None, *, quorum: 
 
 COUNT_FIELDS = ("num_pos", "num_neg", "num_samples", "num_exact", "std_exact", "tp", "fp", "tn", "fn")
 """Columns that are no scores."""
-SPREAD_FIELDS = ("rsquared", "corrcoef")
+SPREAD_FIELDS = ("rsquared", "corrcoef", "r_squared", "pearson", "spearman")
 """Scores that a task of nearly equal values makes senseless."""
 
 

@@ -58,7 +58,7 @@ def _scores(deltas: pd.DataFrame, whole: pd.DataFrame, drawn: list[str], known: 
         facts[f"{name}, b - a"] = f"{row['delta']:+.3f} ({row['lower']:+.3f} to {row['upper']:+.3f})"
         facts[f"{name}, tasks better"] = f"{100 * row['better']:.0f} %"
         if (deltas["metric"] == name).sum() > 1:
-            pictures.append(Picture(score_ecdf(deltas, name, (known["a"], known["b"])), f"{WORDS[name].capitalize()}."))
+            pictures.append(Picture(score_ecdf(deltas, name, (known["a"], known["b"])), f"{_sentence(WORDS[name])}."))
             pictures.append(Picture(delta_ecdf(deltas, name, higher_is_better=higher), "Its difference on each task."))
     text = "\n\n".join([READING, *known["notes"]])
     rows = whole[whole["lower"].notna()]
@@ -70,7 +70,7 @@ def _by_type(deltas: pd.DataFrame, summary: pd.DataFrame, drawn: list[str]) -> S
     for name in drawn:
         higher = bool(summary.loc[summary["metric"] == name, "higher_is_better"].iloc[0])
         figure = delta_ecdf(deltas, name, higher_is_better=higher, by="assay_type")
-        pictures.append(Picture(figure, f"{WORDS[name].capitalize()}: difference on each task."))
+        pictures.append(Picture(figure, f"{_sentence(WORDS[name])}: difference on each task."))
     part = summary[summary["group"] != "all"].sort_values(["metric", "group"], kind="stable")
     return Section("By assay type", "", pictures, [_table(part, ["group", *SUMMARY], "", "summary.csv")])
 
@@ -87,7 +87,7 @@ needs a measurement; validity does, and should be at least {1 - error:.2f}."""
     for name in shown:
         if domain[f"{name}_a"].notna().sum() > 1:
             lines = {f"{which}: {known[which]}": domain[f"{name}_{which}"] for which in "ab"}
-            pictures.append(Picture(ecdf(lines, label=words[name]), f"{words[name].capitalize()}."))
+            pictures.append(Picture(ecdf(lines, label=words[name]), f"{_sentence(words[name])}."))
     means = domain.select_dtypes("number").mean().rename_axis("mean over tasks").reset_index(name="value")
     tables = [
         _table(whole[whole["metric"].isin(shown)], SUMMARY, "Over tasks", "summary.csv"),
@@ -103,9 +103,13 @@ def _tasks(deltas: pd.DataFrame, metric: str) -> Section:
     if len(own) > 2 * TASKS_SHOWN:
         best, worst = own.head(TASKS_SHOWN), own.tail(TASKS_SHOWN).iloc[::-1]
         tables = [_table(best, columns, "Where b gains most"), _table(worst, columns, "Where b loses most")]
-    return Section(f"Tasks: {metric}", f"{WORDS[metric].capitalize()}; all tasks are in deltas.csv.", [], tables)
+    return Section(f"Tasks: {metric}", f"{_sentence(WORDS[metric])}; all tasks are in deltas.csv.", [], tables)
 
 
 def _table(frame: pd.DataFrame, columns: list[str], caption: str, file: str = "") -> Table:
     there = [name for name in columns if name in frame and frame[name].notna().any()]
     return Table(frame[there], caption, file=file)
+
+
+def _sentence(words: str) -> str:
+    return words[0].upper() + words[1:]

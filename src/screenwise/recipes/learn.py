@@ -140,6 +140,7 @@ def evaluate(run: Path, table: str, out: Path, reading: Reading = Reading(), *, 
     table_out = own.reset_index(drop=True).assign(
         task=np.asarray(known, object)[cells.task],
         value=cells.value,
+        relation=cells.relation,
         mean=mean,
         std=np.nan if std is None else std,
         in_domain=None if inside is None else inside[at],

@@ -183,14 +183,9 @@ def replay_sections(folder: Path) -> list[Section]:
 
 def evaluation_sections(folder: Path) -> list[Section]:
     """Return the parts of a page from ``scores.csv`` and ``predictions.csv``."""
-    scores, cells = pd.read_csv(folder / "scores.csv"), pd.read_csv(folder / "predictions.csv")
-    pictures = [Picture(figures.predicted_observed(cells["value"], cells["mean"]), "All cells together.")]
-    if cells["std"].notna().any():
-        curve = calibration_curve(cells["value"], cells["mean"], cells["std"])
-        pictures.append(Picture(figures.calibration(curve), "Intervals of every level hold as much as they promise?"))
-    return [
-        Section("Scores on rows the run has not seen", "", pictures, [Table(scores, "Per task", file="scores.csv")])
-    ]
+    from screenwise.recipes.evaluation_page import evaluation_sections as sections  # noqa: PLC0415
+
+    return sections(folder)
 
 
 def evaluation_report(folder: Path, run: Path) -> Path:
