@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -93,6 +94,17 @@ def test_the_page_is_made_from_the_files_alone(place, found):
     report(place / "out", place / "again.html")
     assert "Scores" in (place / "again.html").read_text()
     assert json.loads((place / "out" / "gain.json").read_text())["error"] == 0.1
+
+
+def test_assay_types_of_a_runs_tasks_have_rows_of_their_own(place, tmp_path):
+    shutil.copytree(place / "mean", tmp_path / "mean")
+    tasks = pd.read_parquet(tmp_path / "mean" / "tasks.parquet")
+    tasks.assign(assay_type=["ADME", "OTHER", "OTHER"]).to_parquet(tmp_path / "mean" / "tasks.parquet")
+    gain(tmp_path / "mean", place / "ridge", str(place / "test.csv"), tmp_path / "out", GainSettings(replicates=20))
+    summary = pd.read_csv(tmp_path / "out" / "summary.csv")
+    assert set(summary["group"]) == {"all", "ADME", "OTHER"}
+    assert set(summary.loc[summary["metric"] == "efficiency", "group"]) == {"all", "OTHER"}
+    assert "By assay type" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_a_run_without_calibration_cells_is_told_of(place, tmp_path, monkeypatch):

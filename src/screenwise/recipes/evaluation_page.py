@@ -79,7 +79,8 @@ def _over_tasks(kind: str, wide: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFr
 
 def _class_pictures(cells: pd.DataFrame) -> list[Picture]:
     curve = reliability(cells["value"], cells["mean"]).rename(columns={"probability": "nominal"})
-    figure = figures.calibration(curve, promised="probability predicted", observed="share of positives")
+    words = {"promised": "probability predicted", "observed": "share of positives"}
+    figure = figures.calibration(curve, **words, sides=("said too low", "said too high"))
     return [Picture(figure, "All cells together, in ten bins of predicted probability.")]
 
 

@@ -109,7 +109,8 @@ def comparison_sections(folder: Path) -> list[Section]:
 
 def _shown(summary: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
     """Return the columns and rows of the summary that people read."""
-    extra = [name for name in ("coverage", "coverage_cliff", "width", "spearman") if (summary["metric"] == name).any()]
+    more = ("coverage", "coverage_cliff", "width", "spearman", "auc_pr", "auc_pr_calibrated", "brier", "ece")
+    extra = [name for name in more if (summary["metric"] == name).any()]
     columns = ["split", "model", "metric", "mean", "lower", "upper", "baseline", "difference"]
     columns += ["difference_lower", "difference_upper", "tasks_won", "tasks"]
     part = summary[summary["metric"].isin([*metrics, *extra])]

@@ -173,6 +173,7 @@ def calibration(
     *,
     promised: str = "interval promised",
     observed: str = "share of measurements inside",
+    sides: tuple[str, str] = ("too careful", "too sure"),
 ) -> Figure:
     """Draw promised against observed coverage, one line per model; on the diagonal a model keeps its word.
 
@@ -183,6 +184,8 @@ def calibration(
         gives them and, where there, ``model`` and ``lower, upper`` (an interval of observed).
     promised, observed
         Labels of the axes; for a reliability diagram rename ``probability`` to ``nominal`` and say so here.
+    sides
+        What it means to lie above and below the diagonal.
     """
     need_columns(coverage, ("nominal", "observed"))
     frame = coverage if "model" in coverage.columns else coverage.assign(model="model")
@@ -190,8 +193,8 @@ def calibration(
         figure = new_figure(WIDTH * 0.86, "Coverage promised and observed")
         panel = figure.subplots()
         panel.plot([0, 1], [0, 1], color=INK, linewidth=1, alpha=0.8)
-        panel.annotate("too sure", (0.97, 0.03), ha="right", va="bottom", alpha=0.75, fontstyle="italic")
-        panel.annotate("too careful", (0.03, 0.97), ha="left", va="top", alpha=0.75, fontstyle="italic")
+        panel.annotate(sides[1], (0.97, 0.03), ha="right", va="bottom", alpha=0.75, fontstyle="italic")
+        panel.annotate(sides[0], (0.03, 0.97), ha="left", va="top", alpha=0.75, fontstyle="italic")
         for place, (name, part) in enumerate(frame.groupby("model", sort=False)):
             add_series(panel, place, part["nominal"], part["observed"], short(name))
             if {"lower", "upper"} <= set(part.columns):
