@@ -31,8 +31,8 @@ def test_a_model_may_stand_before_an_acquisition():
     [
         ("entropy", MAXIMIZE, False, "needs class probabilities"),
         ("bald", MAXIMIZE, False, "needs class probabilities under several functions"),
-        ("gp:bald", MAXIMIZE, True, "Use forest:bald"),
-        ("gp:k_center", MAXIMIZE, False, "Use forest:k_center"),
+        ("gp:bald", MAXIMIZE, True, "A forest does: forest:bald"),
+        ("gp:k_center", MAXIMIZE, False, "A forest does: forest:k_center in a replay, --model forest"),
         ("forest:maxdet", MAXIMIZE, False, "needs a joint posterior"),
         ("batch_ucb", ABSOLUTE, False, "needs a joint posterior"),
         ("hits_per_cost", MAXIMIZE, False, "needs costs"),

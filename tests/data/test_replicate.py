@@ -1,10 +1,12 @@
 """Aggregation of replicates with qualifiers."""
 
 import numpy as np
+import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from screenwise.data.replicate import BOTH_SIDES, aggregate_replicates
+from screenwise.data.replicate import BOTH_SIDES, aggregate_replicates, one_row_per_condition
+from screenwise.screen import Screen, make_screen
 
 reading = st.tuples(st.integers(0, 3), st.integers(0, 2), st.floats(0, 12), st.sampled_from([-1, 0, 1]))
 
@@ -40,3 +42,11 @@ def test_rules_hold_and_order_does_not_matter(readings, random):
 def test_nothing_in_nothing_out():
     empty = np.array([], dtype=np.int64)
     assert aggregate_replicates(empty, empty, empty.astype(float), empty).empty
+
+
+def test_of_rows_that_disagree_on_yes_or_no_yes_counts():
+    genes = pd.DataFrame({"gene": ["MYC", "MYC", "TP53", "TP53"]})
+    values = np.array([[1.0, 1.0], [0.0, 0.0], [0.0, 3.0], [0.0, 5.0]])
+    screen = make_screen(genes, values, ["yes_no", "amount"])
+    screen = Screen(screen.conditions, screen.tasks.assign(kind=["classification", "regression"]), screen.targets)
+    assert one_row_per_condition(screen).targets.value.tolist() == [[1.0, 0.5], [0.0, 4.0]]

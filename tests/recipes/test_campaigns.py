@@ -160,7 +160,7 @@ def test_a_file_of_rules_goes_through_the_whole_campaign(tmp_path, pool):
     [
         ("[constraints]\nbudgte = 3", "budget"),
         ("budget = 3", r"section \[constraints\]"),
-        ("[plate]\nformat = 97", "96, 384"),
+        ("[plate]\nformat = 97", r"rules.toml: plate\.format is 97; it must be one of 96, 384"),
         ("[stop]\nrecal = 0.5", "recall"),
         ("[stop]\nrecall = 0.5", "threshold"),
         ("[constraints.caps]\npathway = 3", "pathway"),
@@ -213,8 +213,11 @@ def test_what_the_user_should_know_of_the_plates_is_said(tmp_path, pool):
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"plate_format": 100}, "96, 384, 1536"),
-        ({"edge": "round"}, "edge"),
+        ({"plate_format": 100}, "--plate-format is 100; it must be one of 96, 384, 1536"),
+        ({"edge": "round"}, "--edge is 'round'"),
+        ({"copies": 0}, "--copies is 0; it must be at least 1"),
+        ({"acquisition": "k_center"}, "k_center needs an embedding .* --model forest in a campaign"),
+        ({"acquisition": "hits_per_cost"}, "hits_per_cost needs costs"),
         ({"start": 0}, "start"),
         ({"positive": 96}, "no well left"),
         ({"readouts": ("well",)}, "well"),

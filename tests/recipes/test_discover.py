@@ -29,6 +29,43 @@ def folder(tmp_path_factory):
     return folder
 
 
+def test_diverse_wells_count_all_that_the_run_learned_from(tmp_path):
+    size = 20
+    table = pd.DataFrame({"gene": [f"G{place}" for place in range(size)], "feature:x": np.linspace(0, 1, size)})
+    table.assign(growth=np.sin(np.arange(size))).to_csv(tmp_path / "screen.csv", index=False)
+    fit(str(tmp_path / "screen.csv"), tmp_path / "run", FitSettings(model="forest"))
+    near = pd.DataFrame({"gene": [f"N{place}" for place in range(9)], "feature:x": np.linspace(0.2, 0.8, 9)})
+    far = pd.DataFrame({"gene": ["FAR", "LOW"], "feature:x": [4.0, -1.5]})
+    pd.concat([near, far]).to_csv(tmp_path / "pool.csv", index=False)
+
+    def chosen():
+        asked = Ask(wells=2, acquisition="k_center")
+        outcome = propose(tmp_path / "run", str(tmp_path / "pool.csv"), tmp_path / "plate.csv", asked)
+        return [row["gene"] for row in outcome.table], outcome.notes
+
+    assert chosen() == (["FAR", "LOW"], [])
+    # a run of an earlier release knows only their names, and says so
+    ids = pd.read_parquet(tmp_path / "run" / "training.parquet")[["condition_id"]]
+    ids.to_parquet(tmp_path / "run" / "training.parquet")
+    assert "k_center knows where the 0 of them lie that are in the pool" in chosen()[1][0]
+
+
+@pytest.mark.parametrize("name", ["entropy", "margin", "least_confidence", "ratio", "bald", "batch_bald", "badge"])
+def test_classes_are_chosen_by_what_the_model_doubts(tmp_path, name):
+    line = np.linspace(-1, 1, 60)
+    table = pd.DataFrame({"gene": [f"G{place}" for place in range(60)], "feature:x": line, "feature:y": line**2})
+    table.iloc[::2].assign(active=(line[::2] > 0).astype(int)).to_csv(tmp_path / "screen.csv", index=False)
+    table.iloc[1::2].to_csv(tmp_path / "pool.csv", index=False)
+    fit(str(tmp_path / "screen.csv"), tmp_path / "run", FitSettings(model="forest"))
+    asked = Ask(wells=3, acquisition=name)
+    outcome = propose(tmp_path / "run", str(tmp_path / "pool.csv"), tmp_path / "plate.csv", asked)
+    assert len(outcome.table) == 3
+    if name != "badge":
+        doubted = abs(outcome.table[0]["predicted"] - 0.5)
+        assert doubted < 0.5
+        assert abs(line[int(outcome.table[0]["gene"][1:])]) < 0.2
+
+
 def ask(folder, **settings):
     return propose(folder / "run", str(folder / "pool.csv"), folder / "plate.csv", Ask(**settings))
 

@@ -107,8 +107,8 @@ def test_the_summary_is_of_the_curves(tmp_path, pool):
 @pytest.mark.parametrize("start", ["cold", "no_hits"])
 def test_classes_are_looked_for_even_from_a_start_of_one_class(tmp_path, policy, start):
     settings = SimulateSettings(policy, rounds=2, wells=6, seeds=1, start=6, start_with=start)
-    outcome = simulation.simulate("breast_cancer", tmp_path, settings)
-    assert outcome.table[0]["measured"] == {"cold": 14, "no_hits": 18}[start]
+    simulation.simulate("breast_cancer", tmp_path, settings)
+    assert pd.read_csv(tmp_path / "summary.csv")["measured"][0] == {"cold": 14, "no_hits": 18}[start]
     first = pd.read_csv(tmp_path / "curves.csv").query("round == 0")
     assert (first["hits"] == {"cold": 1, "no_hits": 0}[start]).all()
 
@@ -124,6 +124,18 @@ def test_a_policy_that_cannot_be_served_stops_before_any_replay(tmp_path, pool):
     with pytest.raises(ConfigError, match="'diabetes' twice"):
         simulation.simulate("diabetes,diabetes", tmp_path / "out", SMALL)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_condition_that_stands_twice_is_one_candidate_and_one_hit(tmp_path):
+    table = pd.DataFrame({"gene": [f"G{place % 50}" for place in range(60)], "feature:x": np.arange(60) % 50})
+    active = np.zeros(60)
+    active[[13, 17, 51]] = 1.0  # G1 says no, then yes
+    table.assign(active=active).to_csv(tmp_path / "pool.csv", index=False)
+    settings = SimulateSettings("auto", rounds=2, wells=5, seeds=1, start_with="cold", hits=3 / 50)
+    simulation.simulate(str(tmp_path / "pool.csv"), tmp_path / "out", settings)
+    curves = pd.read_csv(tmp_path / "out" / "curves.csv").query("round == 0")
+    assert (curves["measured"] == 2).all()
+    assert curves["hit_fraction"].round(6).eq(round(1 / 3, 6)).all()
 
 
 def test_what_makes_no_sense_is_refused(tmp_path, pool):

@@ -62,7 +62,7 @@ def check_policy(
     >>> check_policy("gp:k_center", named_policy("gp:k_center"), Objective("maximize", "growth"))
     Traceback (most recent call last):
     ...
-    screenwise.errors.ConfigError: The policy gp:k_center needs an embedding of conditions ... Use forest:k_center.
+    screenwise.errors.ConfigError: The policy gp:k_center needs an embedding of conditions ... A forest does: ...
     """
     if not policy.model or policy.acquisition == "random":
         return
@@ -83,8 +83,9 @@ def check_policy(
         return  # which model `auto` becomes is known when it is fitted
     other = named_policy(policy.acquisition).model
     able = "class_draws" not in lacking or yes_no
-    cure = (
-        f" Use {other}:{policy.acquisition}." if other != policy.model and set(lacking) & set(FORESTS) and able else ""
-    )
+    cure = ""
+    if other != policy.model and set(lacking) & set(FORESTS) and able:
+        ways = f"{other}:{policy.acquisition} in a replay, --model {other} in a campaign"
+        cure = f" A {other} does: {ways}."
     message = f"The policy {name} needs {' and '.join(WANTED[need] for need in lacking)}.{cure}"
     raise ConfigError(message)

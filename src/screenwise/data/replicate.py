@@ -9,6 +9,8 @@ from scipy.sparse import issparse
 
 from screenwise.screen import ABOVE, BELOW, EXACT, Cells, Screen, targets_from_cells
 
+HALF = 0.5
+"""From here on a yes or no is a yes."""
 BOTH_SIDES = "bounds on both sides and no exact value"
 
 
@@ -75,8 +77,9 @@ def aggregate_replicates(
 def one_row_per_condition(screen: Screen) -> Screen:
     """Return the screen with the rows of one condition made one, their readings aggregated.
 
-    Cells with bounds on both sides and no exact value are left out. A screen whose conditions all
-    differ is returned as it is.
+    Cells with bounds on both sides and no exact value are left out. Of readings that disagree on yes or no
+    (a task of the kind classification), yes counts, as in a table that is read. A screen whose conditions
+    all differ is returned as it is.
 
     Examples
     --------
@@ -91,6 +94,8 @@ def one_row_per_condition(screen: Screen) -> Screen:
     cells = screen.targets.cells()
     merged = aggregate_replicates(codes[cells.row], cells.task, cells.value, cells.relation)
     merged = merged[merged["reason"] == ""]
+    yes_no = (screen.tasks["kind"] == "classification").to_numpy(bool)[merged["task"]]
+    merged = merged.assign(value=np.where(yes_no, merged["value"] >= HALF, merged["value"]))
     first = np.zeros(len(ids), np.int64)
     first[codes[::-1]] = np.arange(len(codes))[::-1]
     arrays = (merged[name].to_numpy() for name in ("row", "task", "value", "relation"))

@@ -47,14 +47,15 @@ class PlateRules:
 
     def __post_init__(self) -> None:
         if self.format not in SHAPES:
-            message = f"PlateRules.format is {self.format}; it must be one of {', '.join(map(str, SHAPES))}."
+            message = f"plate.format is {self.format}; it must be one of {', '.join(map(str, SHAPES))}."
             raise ConfigError(message)
         if self.edge not in EDGES:
-            message = f"PlateRules.edge is {self.edge!r}; it must be one of {', '.join(EDGES)}."
+            message = f"plate.edge is {self.edge!r}; it must be one of {', '.join(EDGES)}."
             raise ConfigError(message)
-        if min(self.positive, self.negative, self.replicates) < 0 or self.copies < 1:
-            message = "PlateRules: positive, negative and replicates are at least 0, copies at least 1."
-            raise ConfigError(message)
+        for name, least in {"positive": 0, "negative": 0, "replicates": 0, "copies": 1}.items():
+            if getattr(self, name) < least:
+                message = f"plate.{name} is {getattr(self, name)}; it must be at least {least}."
+                raise ConfigError(message)
         if self.capacity < 1:
             message = (
                 f"A plate of {self.format} wells with edge {self.edge!r} has no well left for a sample beside "
@@ -187,7 +188,7 @@ def _check_candidates(candidates: pd.DataFrame) -> None:
         raise ColumnError(message)
     doubled = candidates["condition_id"][candidates["condition_id"].duplicated()]
     if len(doubled):
-        message = f"Candidate {doubled.iloc[0]!r} stands twice; list it once and set PlateRules.copies."
+        message = f"Candidate {doubled.iloc[0]!r} stands twice; list it once and set plate.copies."
         raise DesignError(message)
     if len(candidates) == 0:
         message = "There is no candidate to lay out; propose some first."

@@ -44,7 +44,13 @@ def read_rules(path: Path) -> CampaignRules:
         if key not in sections:
             message = f"{path}: {key!r} belongs into the section [{name}]; write that line above it."
             raise ConfigError(message)
-    rules: CampaignRules = from_mapping(CampaignRules, found, str(path))
+    try:
+        rules: CampaignRules = from_mapping(CampaignRules, found, str(path))
+    except ConfigError as error:
+        if str(path) in str(error):
+            raise
+        message = f"{path}: {error}"
+        raise ConfigError(message) from error
     return rules
 
 

@@ -1,16 +1,18 @@
 """A campaign from the command line: begin, propose, export, ingest, look, stop, check."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from screenwise.campaign.campaign import Campaign, CampaignSettings
-from screenwise.campaign.policy import Objective
+from screenwise.campaign.named import check_policy
+from screenwise.campaign.policy import Objective, policy_for
 from screenwise.campaign.round import checked_tasks
 from screenwise.data.table import write_table
 from screenwise.design.plate import PlateRules
-from screenwise.errors import CampaignError
+from screenwise.errors import CampaignError, ConfigError
 from screenwise.recipes.campaign_rules import read_rules, with_rules, write_rules
 from screenwise.recipes.outcome import Outcome, Progress, silent
 from screenwise.recipes.settings import CampaignOptions, Reading
@@ -21,6 +23,8 @@ SHOWN = 8
 """Proposed conditions that the terminal shows."""
 EXPLAINED = 24
 """Explained wells that the terminal shows."""
+PLATE_SETTING = re.compile(r"\bplate\.(\w+)")
+"""How errors of plate rules name a setting."""
 
 
 def new(
@@ -36,6 +40,8 @@ def new(
     settings = _settings(options)
     if constraints is not None:
         settings = with_rules(settings, read_rules(constraints))
+    policy, objective = policy_for(settings.model, settings.acquisition), Objective.parse(settings.objective)
+    check_policy(settings.acquisition, policy, objective, costs=bool(settings.constraints.costs))
     conditions = candidates(pool, reading, progress=progress)
     unreadable = conditions["note"].astype(str) != ""
     usable = conditions[~unreadable].drop(columns="note")
@@ -59,10 +65,19 @@ def _settings(options: CampaignOptions) -> CampaignSettings:
     """Return the settings of a campaign; wrong ones are an error before the pool is read."""
     values = dict(vars(options))
     names = ("positive", "negative", "positive_id", "negative_id", "copies", "replicates", "edge")
-    rules = PlateRules(format=values.pop("plate_format"), **{name: values.pop(name) for name in names})
+    plate = {"format": values.pop("plate_format")} | {name: values.pop(name) for name in names}
+    try:
+        rules = PlateRules(**plate)
+    except ConfigError as error:
+        raise ConfigError(PLATE_SETTING.sub(_option, str(error))) from error
     settings = CampaignSettings(**values, plate=rules)
     checked_tasks(settings)
     return settings
+
+
+def _option(setting: re.Match[str]) -> str:
+    """Return what a setting of a plate is called on the command line."""
+    return "--plate-format" if setting[1] == "format" else f"--{setting[1].replace('_', '-')}"
 
 
 def _plate_notes(settings: CampaignSettings, plates: int) -> list[str]:

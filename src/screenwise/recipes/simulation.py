@@ -28,14 +28,14 @@ from screenwise.run import write_json
 from screenwise.screen import Screen
 from screenwise.simulate.curves import mean_curves, summarise_policies
 from screenwise.simulate.replay import ReplaySettings, run_replay
-from screenwise.simulate.start import STARTS
+from screenwise.simulate.start import OWN_SIZE
 
 ALWAYS = ("random", "greedy")
 """Policies that every replay shows: chance, and the forest that takes what it predicts best."""
 USUAL = {"rounds": 6, "wells": 96, "start": 32, "hits": 0.05}
 """Budget and hits of a screen that says nothing else: a lab's first plates."""
-SHOWN = ["pool", "policy", "seeds", "measured", "hit_fraction", "lower", "upper", "area"]
-SHOWN += ["over_random", "saved_random", "over_greedy", "over_greedy_lower", "over_greedy_upper", "saved_greedy"]
+SHOWN = ["pool", "policy", "hits", "hit_fraction", "lower", "upper", "area", "saved_random"]
+SHOWN += ["over_greedy", "over_greedy_lower", "over_greedy_upper"]
 """Columns of ``summary.csv`` that the terminal shows."""
 
 
@@ -68,9 +68,8 @@ def simulate(
     facts: dict[str, Any] = {}
     for plan in plans:
         before = f"{plan.name}: " if len(plans) > 1 else ""
-        start = (
-            STARTS[plan.replay.start_with] if plan.replay.start_with != "random" else f"{plan.replay.start} at random"
-        )
+        kind, size = plan.replay.start_with, plan.replay.start
+        start = f"{kind} start" if kind in OWN_SIZE else f"{size} {'at random' if kind == 'random' else kind}"
         facts |= {
             f"{before}objective": str(plan.objective),
             f"{before}candidates": len(plan.screen),
@@ -132,6 +131,7 @@ def _plan(name: str, settings: SimulateSettings, reading: Reading, progress: Pro
 def _plan_screen(
     name: str, screen: Screen, settings: SimulateSettings, pool: Pool | None, notes: tuple[str, ...] = ()
 ) -> Plan:
+    screen = one_row_per_condition(screen)  # before hits are counted
     objective, replay = replay_plan(settings, screen, pool)
     value = screen.targets.dense()[:, screen.task_index(objective.task)]
     value = value[np.isfinite(value)]
@@ -141,7 +141,7 @@ def _plan_screen(
     for one, policy in policies.items():
         check_policy(one, policy, objective, classes=classes)
     simulated = {one: SimulatedPolicy(policy, objective) for one, policy in policies.items()}
-    return Plan(name, one_row_per_condition(screen), objective, replay, simulated, notes)
+    return Plan(name, screen, objective, replay, simulated, notes)
 
 
 def _run(plans: list[Plan], settings: SimulateSettings, out: Path, progress: Progress) -> pd.DataFrame:

@@ -37,6 +37,10 @@ STARTS: dict[str, str] = {
 rows at once, which no larger pool has the memory for."""
 
 
+OWN_SIZE = ("warm", "cold")
+"""Starts that say themselves how many conditions are known."""
+
+
 def start_size(how: str, pool: int, wells: int) -> int:
     """Return how many conditions a start may take of a pool.
 
