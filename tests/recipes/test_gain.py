@@ -107,6 +107,14 @@ def test_assay_types_of_a_runs_tasks_have_rows_of_their_own(place, tmp_path):
     assert "By assay type" in (tmp_path / "out" / "report.html").read_text()
 
 
+def test_auxiliary_tasks_are_not_scored(place, tmp_path):
+    shutil.copytree(place / "mean", tmp_path / "mean")
+    tasks = pd.read_parquet(tmp_path / "mean" / "tasks.parquet")
+    tasks.assign(aggregation_weight=[1.0, 0.0, 1.0]).to_parquet(tmp_path / "mean" / "tasks.parquet")
+    gain(tmp_path / "mean", place / "ridge", str(place / "test.csv"), tmp_path / "out", GainSettings(replicates=20))
+    assert set(pd.read_csv(tmp_path / "out" / "deltas.csv")["task"]) == set(tasks["name"]) - {tasks["name"][1]}
+
+
 def test_a_run_without_calibration_cells_is_told_of(place, tmp_path, monkeypatch):
     monkeypatch.setattr("screenwise.recipes.domain.HasCalibration", type(open_run(place / "mean")))
     runs = (place / "mean", place / "ridge")

@@ -24,7 +24,7 @@ from screenwise.recipes.settings import GainSettings, Reading
 from screenwise.recipes.tables import measured
 from screenwise.represent.fingerprint_store import computing
 from screenwise.run import write_json
-from screenwise.screen import Screen
+from screenwise.screen import Screen, task_column
 
 CHUNK_CELLS = 2_000_000
 """Predicted cells (conditions x tasks) in memory at a time."""
@@ -129,10 +129,14 @@ def _asked(runs: tuple[Path, Path], table: str, reading: Reading, progress: Prog
 
 
 def _common_tasks(screen: Screen, tables: list[pd.DataFrame]) -> tuple[pd.DataFrame, list[str]]:
-    """Return the tasks that the table and both runs have, and the names of those that are not the same kind."""
+    """Return the tasks that the table and both runs have, and the names of those that are not the same kind.
+
+    A task of aggregation weight 0 is auxiliary: it teaches and is not scored.
+    """
     read = screen.tasks.set_index(screen.tasks["name"].astype(str))
     runs = [table.set_index(table["name"].astype(str)) for table in tables]
-    names = [name for name in read.index if all(name in run.index for run in runs)]
+    scored = [set(run.index[task_column(run, "aggregation_weight") > 0]) for run in runs]
+    names = [name for name in read.index if all(name in own for own in scored)]
     kinds = pd.DataFrame({place: run["kind"].reindex(names) for place, run in enumerate(runs)})
     # 0 and 1 may be values of a regression task; other numbers are no labels.
     same = (kinds[0] == kinds[1]) & ((kinds[0] == "regression") | (read["kind"].reindex(names) == "classification"))
