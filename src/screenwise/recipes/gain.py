@@ -19,12 +19,12 @@ from screenwise.processes import usual_jobs
 from screenwise.recipes.domain import Trust, learn_trust
 from screenwise.recipes.learn import columns_of, open_run, own_cell_columns, task_table, with_run_features
 from screenwise.recipes.outcome import Outcome, Progress, silent
-from screenwise.recipes.predictions import predict_chunks
+from screenwise.recipes.predictions import main_tasks, predict_chunks
 from screenwise.recipes.settings import GainSettings, Reading
 from screenwise.recipes.tables import measured
 from screenwise.represent.fingerprint_store import computing
 from screenwise.run import write_json
-from screenwise.screen import Screen, task_column
+from screenwise.screen import Screen
 
 CHUNK_CELLS = 2_000_000
 """Predicted cells (conditions x tasks) in memory at a time."""
@@ -135,7 +135,7 @@ def _common_tasks(screen: Screen, tables: list[pd.DataFrame]) -> tuple[pd.DataFr
     """
     read = screen.tasks.set_index(screen.tasks["name"].astype(str))
     runs = [table.set_index(table["name"].astype(str)) for table in tables]
-    scored = [set(run.index[task_column(run, "aggregation_weight") > 0]) for run in runs]
+    scored = [set(run.index[main_tasks(run)]) for run in runs]
     names = [name for name in read.index if all(name in own for own in scored)]
     kinds = pd.DataFrame({place: run["kind"].reindex(names) for place, run in enumerate(runs)})
     # 0 and 1 may be values of a regression task; other numbers are no labels.
@@ -163,6 +163,7 @@ def _judged(model: Any, run: Path, asked: _Asked, error: float, progress: Progre
     known = task_table(run)
     trust = learn_trust(model, known, (error,))
     columns = pd.Index(known["name"].astype(str)).get_indexer(asked.tasks["name"])
+    trusted = pd.Index(trust.tasks["name"].astype(str)).get_indexer(asked.tasks["name"])
     conditions = with_run_features(run, asked.screen.conditions)
     cells, t = asked.screen.targets.cells(), len(columns)
     mean, sums = np.full(len(cells), np.nan), [0, 0]
@@ -176,9 +177,9 @@ def _judged(model: Any, run: Path, asked: _Asked, error: float, progress: Progre
         value, relation = np.full((n, t), np.nan, np.float32), np.zeros((n, t), np.int8)
         value[at], relation[at] = cells.value[mine], cells.relation[mine]
         std = np.full_like(part, np.nan) if prediction.std is None else prediction.std[:, columns]
-        found = _counts(trust, columns, error, (part, std, value, relation))
+        found = _counts(trust, trusted, error, (part, std, value, relation))
         sums = [sum_ + one for sum_, one in zip(sums, found, strict=True)]
-    return _Judged(mean, _shares(trust, columns, sums))
+    return _Judged(mean, _shares(trust, trusted, sums))
 
 
 def _told(progress: Progress, name: str, what: str, done: int, total: int) -> None:
