@@ -8,6 +8,7 @@ import pytest
 
 from screenwise.errors import ColumnError
 from screenwise.models import MODELS, load_model, make_model, model_class, save_model
+from screenwise.models.multitask import MultiTaskConfig
 from screenwise.protocols import HasCalibration, Model
 from screenwise.screen import make_screen
 
@@ -16,10 +17,11 @@ PAIRWISE = ("salt", "scaled_salt", "peper_gp", "peper", "growth_interaction")
 """Models of gene combinations: their toy is a profile screen."""
 GENES = tuple("ABCDEFGHIJKL")
 DOUBLES = [(one, other) for place, one in enumerate(GENES) for other in GENES[place + 1 :]]
-RANDOM = ("multitask", "forest", "peper")
+RANDOM = ("multitask", "gp_network", "forest", "peper")
 """Models whose fit draws random numbers: another seed must give another prediction."""
 QUICK = {
     "multitask": {"epochs": 40, "hidden": (32,), "members": 2, "batch_size": 16, "minimum_count": 1},
+    "gp_network": {"network": MultiTaskConfig(epochs=40, hidden=(32,), batch_size=16, minimum_count=1)},
     "forest": {"trees": 30},
     "peper": {"members": 2, "epochs": 20, "hidden": 16},
 }
@@ -189,7 +191,7 @@ def test_numbers_in_place_of_structures(name):
     x = rng.normal(size=(60, 3))
     conditions = pd.DataFrame({"gene": [f"G{i}" for i in range(60)]} | {f"feature:x{j}": x[:, j] for j in range(3)})
     screen = make_screen(conditions, (x[:, [0]] * 2).astype(np.float32), ["effect"])
-    if name in ("svr", "pooled_gp") or name in PAIRWISE:
+    if name in ("svr", "pooled_gp", "gp_network") or name in PAIRWISE:
         pytest.skip(
             "the published SVM and the pooled process are models of compounds, a pairwise model one of profiles"
         )

@@ -16,6 +16,7 @@ MODELS: dict[str, str] = {
     "svr": "screenwise.models.adapter:SupportVector",
     "gp": "screenwise.models.gp:GaussianProcess",
     "pooled_gp": "screenwise.models.pooled:PooledProcess",
+    "gp_network": "screenwise.models.pooled_network:PooledNetwork",
     "multitask": "screenwise.models.multitask:MultiTask",
     "salt": "screenwise.models.pairwise:Salt",
     "scaled_salt": "screenwise.models.pairwise:ScaledSalt",

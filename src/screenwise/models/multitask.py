@@ -91,6 +91,8 @@ class MultiTask:
     def __init__(self, config: MultiTaskConfig | None = None) -> None:
         self.config = config or MultiTaskConfig()
         self.fitted_: Fitted | None = None
+        self.held_out_ids_: NDArray[np.str_] = np.empty(0, str)
+        """(m,) after `fit`, the conditions of `calibration_cells`; a loaded model does not know them."""
 
     def fit(self, screen: Screen, *, valid: Screen | None = None, run: Run | None = None, seed: int = 0) -> Self:
         """Train the members one after another; with a `run`, a killed fit goes on where it was.
@@ -124,6 +126,8 @@ class MultiTask:
         known = known[lots.held] if len(lots.held) else read.known
         calibration = calibrate(networks, lots.judge, lots.held, known)
         held = _held_cells(networks, lots, judged)
+        row = finite_cells(judged.targets).row[lots.judge.where(lots.held)[0]]
+        self.held_out_ids_ = judged.conditions["condition_id"].to_numpy(str)[row]
         if is_held_out(lots) and self.config.patience is None:
             every = Lots(table, np.arange(len(table)), table, lots.held[:0])
             self._train_all(networks, every, settled, (run, seed))

@@ -73,6 +73,21 @@ def learn_curves(score: NDArray[np.float64], label: NDArray[np.float64], task: N
     return Curves(base + shared[0] + level, np.exp(shared[1] + log_slope))
 
 
+def learn_slope(
+    score: NDArray[np.float64], label: NDArray[np.float64], base: NDArray[np.float64]
+) -> tuple[float, float]:
+    """Return level and slope of one curve of m cells, ``expit(base + level + slope x score)``.
+
+    Examples
+    --------
+    >>> level, slope = learn_slope(np.linspace(-1, 1, 400), np.linspace(-1, 1, 400) > 0, np.zeros(400))
+    >>> abs(round(level, 3)), slope > 3
+    (0.0, True)
+    """
+    level, log_slope = _shared_curve(score, label, base)
+    return level, float(np.exp(log_slope))
+
+
 def _shared_curve(
     score: NDArray[np.float64], label: NDArray[np.float64], base: NDArray[np.float64]
 ) -> tuple[float, float]:
