@@ -114,7 +114,7 @@ def test_first_weights_of_sparsechem():
 
 
 @pytest.mark.parametrize("heads", [1, 3])
-@pytest.mark.parametrize("split", [{}, {"class_hidden": (3,), "scaling": 1.0}, {"layer_norm": True}])
+@pytest.mark.parametrize("split", [{}, {"class_hidden": (3,), "scaling": 1.0}, {"layer_norm": True, "common": 0.4}])
 @pytest.mark.parametrize("target", [None, np.array([0, 1, 0, 1, 1])])
 def test_cells_and_some_tasks_are_those_of_all(heads, split, target):
     network = random_heads(

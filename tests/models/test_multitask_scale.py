@@ -23,6 +23,20 @@ def test_a_task_with_bounds_only_takes_them_and_the_others_scale():
     assert scaling.scale[1] == pytest.approx(scaling.scale[0])
 
 
+def test_two_values_that_agree_do_not_make_a_scale():
+    rng = np.random.default_rng(0)
+    value = rng.normal(0, [1.0, 1.0, 1.0, 100.0], (200, 4)).astype(np.float32)
+    value[2:, 2], value[1, 2] = np.nan, value[0, 2] + 0.001
+    tasks = pd.DataFrame({"name": list("abcd"), "unit": ["pKi", "pKi", "pKi", "nM"]})
+    screen = make_screen(pd.DataFrame({"gene": [f"G{i}" for i in range(200)]}), value, tasks)
+    scale = learn_scaling(screen).scale
+    assert scale[2] == pytest.approx(np.sqrt(5 / 7) * np.median(value[:, :3].std(axis=0)[:2]), rel=0.05)
+    assert scale[0] == pytest.approx(np.nanstd(value[:, 0]), rel=0.01)
+    assert scale[3] == pytest.approx(np.nanstd(value[:, 3]), rel=1e-5)
+    without = learn_scaling(make_screen(screen.conditions, value, list("abcd"))).scale
+    assert without[2] == pytest.approx(0.0005, rel=0.01)
+
+
 def paired_screen(n=40, sparse=False):
     """Assay A: label follows the value; B: runs against it; C: against it but for one row; D: a label alone."""
     rng = np.random.default_rng(0)

@@ -44,6 +44,8 @@ class HeadForm:
     """Whether its own layers are normalised."""
     scaled: bool = False
     """Whether each unit that it sees has a scale and an offset before its activation."""
+    common: float = 0.0
+    """Factor of a part of the output weights that all tasks of a kind share; 0 = there is none."""
 
 
 class UnitScale(nn.Module):
@@ -59,26 +61,39 @@ class UnitScale(nn.Module):
         return units * self.weight + self.bias
 
 
+@dataclass(frozen=True)
+class HeadTasks:
+    """Which parts of their output weights the tasks of a head share."""
+
+    kind: NDArray[np.int64]
+    """(t,) number of each task's kind, 0, 1, ...: those of one share the common part."""
+    target: NDArray[np.int64] | None = None
+    """(t,) number of each task's target, 0, 1, ...; None = targets share nothing."""
+
+
 class Head(nn.Module):
     """Layers on some of the trunk's units, then a linear output per task.
+
+    The output weights of a task are its own part, plus that of its target, plus `HeadForm.common` times that of its
+    kind: what few cells cannot tell of one task is learned from all.
 
     Parameters
     ----------
     form
         Units and layers.
-    target
-        (t,) which part each task shares, 0, 1, ...: a task's weights are its own part plus that part. Or the
-        number of tasks, where nothing is shared.
+    tasks
+        The tasks, and what they share.
 
     Examples
     --------
-    >>> head = Head(HeadForm((0, 4), (), (0.0,)), np.array([0, 0, 1])).eval()
+    >>> head = Head(HeadForm((0, 4), (), (0.0,)), HeadTasks(np.zeros(3, np.int64), np.array([0, 0, 1]))).eval()
     >>> units, row, place = torch.randn(2, 4), torch.tensor([1, 0]), torch.tensor([2, 0])
-    >>> bool(torch.allclose(head.cells(units, row, place), head(units, torch.arange(3))[row, place], atol=1e-6))
+    >>> every = head(units, torch.arange(3))
+    >>> bool(torch.allclose(head.cells(units, row, place), every[row, place], atol=1e-6))
     True
     """
 
-    def __init__(self, form: HeadForm, target: NDArray[np.int64] | int) -> None:
+    def __init__(self, form: HeadForm, tasks: HeadTasks) -> None:
         super().__init__()
         self.seen = slice(*form.units)
         width = form.units[1] - form.units[0]
@@ -89,26 +104,33 @@ class Head(nn.Module):
             layers += [make_activation(form.activation), Dropout(share)]
             width = units
         self.body = nn.Sequential(*layers)
-        tasks = target if isinstance(target, int) else len(target)
-        self.own = nn.Linear(width, tasks)
-        self.shared = None if isinstance(target, int) else nn.Linear(width, int(target.max(initial=0)) + 1)
-        part = np.zeros(0, np.int64) if isinstance(target, int) else target
+        self.own = nn.Linear(width, len(tasks.kind))
+        self.shared = None if tasks.target is None else nn.Linear(width, int(tasks.target.max(initial=0)) + 1)
+        self.factor = form.common
+        self.common = nn.Linear(width, int(tasks.kind.max(initial=0)) + 1) if form.common else None
+        part = tasks.kind if tasks.target is None else tasks.target
         self.register_buffer("part", torch.from_numpy(part), persistent=False)
+        self.register_buffer("kind", torch.from_numpy(tasks.kind), persistent=False)
+
+    def outputs(self) -> list[nn.Linear]:
+        """Return the layers whose parts add up to the output weights."""
+        return [layer for layer in (self.own, self.shared, self.common) if layer is not None]
 
     def forward(self, units: Tensor, place: Tensor) -> Tensor:
         """Return (b, p) outputs of the tasks at (p,) places."""
         inner = self._inner(units)
         found = nn.functional.linear(inner, self.own.weight[place], self.own.bias[place])
-        if self.shared is None:
-            return found
-        part = self.part[place]
-        return found + nn.functional.linear(inner, self.shared.weight, self.shared.bias)[:, part]
+        if self.shared is not None:
+            found = found + self.shared(inner)[:, self.part[place]]
+        return found if self.common is None else found + self.factor * self.common(inner)[:, self.kind[place]]
 
     def cells(self, units: Tensor, row: Tensor, place: Tensor) -> Tensor:
         """Return (m,) outputs of rows `row` for the tasks at `place`."""
         inner = self._inner(units)
         found = cell_outputs(inner, self.own, row, place)
-        return found if self.shared is None else found + cell_outputs(inner, self.shared, row, self.part[place])
+        if self.shared is not None:
+            found = found + cell_outputs(inner, self.shared, row, self.part[place])
+        return found if self.common is None else found + self.factor * self.common(inner)[row, self.kind[place]]
 
     def _inner(self, units: Tensor) -> Tensor:
         seen = units[:, self.seen]

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from screenwise.errors import ConfigError
-from screenwise.models.multitask_head import Head, HeadForm, make_activation
+from screenwise.models.multitask_head import Head, HeadForm, HeadTasks, make_activation
 from screenwise.train.dropout import Dropout
 from screenwise.train.sparse import SparseLinear
 from screenwise.train.sparse_batch import SparseBatch
@@ -60,6 +60,8 @@ class NetworkShape:
     scaling: float | None = None
     """Weight of the penalty |scale - 1| on a scale per unit that values have before their activation, with an
     offset; None = there is no such scale."""
+    common: float = 0.0
+    """Factor of a part of the output weights that all classes share, and one that all values share; 0 = none."""
     heads: int = 1
     """Copies of all heads, which differ by their first weights and by what they see of the data."""
     learned_noise: bool = False
@@ -102,7 +104,7 @@ class NetworkShape:
         """Form of the head of classes."""
         drops = self.trunk_dropouts[-1], *_each(self.class_dropouts, self.class_hidden, "class_dropouts")
         units = 0, self.hidden[-1] if self.class_units is None else self.class_units
-        return HeadForm(units, self.class_hidden, drops, self.class_activation, self.layer_norm)
+        return HeadForm(units, self.class_hidden, drops, self.class_activation, self.layer_norm, common=self.common)
 
     @property
     def regression_form(self) -> HeadForm:
@@ -114,7 +116,8 @@ class NetworkShape:
         width = self.hidden[-1]
         units = width - (width if self.regression_units is None else self.regression_units), width
         scaled = self.scaling is not None
-        return HeadForm(units, self.regression_hidden, drops, self.regression_activation, self.layer_norm, scaled)
+        activation, norm = self.regression_activation, self.layer_norm
+        return HeadForm(units, self.regression_hidden, drops, activation, norm, scaled, self.common)
 
 
 def _each(dropouts: tuple[float, ...], layers: tuple[int, ...], name: str) -> tuple[float, ...]:
@@ -173,7 +176,7 @@ class MultiTaskNetwork(nn.Module):
         self.trunk = nn.Sequential(*layers)
         forms = _forms(shape, binary)
         self.copies = nn.ModuleList(
-            nn.ModuleList(Head(form, _target(tasks, binary, target)) for form, tasks in forms)
+            nn.ModuleList(Head(form, _head_tasks(tasks, binary, target)) for form, tasks in forms)
             for _ in range(shape.heads)
         )
         head, place = np.zeros(len(binary), np.int64), np.zeros(len(binary), np.int64)
@@ -250,14 +253,13 @@ def _forms(shape: NetworkShape, binary: NDArray[np.bool_]) -> list[tuple[HeadFor
     return [(shape.class_form, classes), (shape.regression_form, values)]
 
 
-def _target(
-    tasks: NDArray[np.int64], binary: NDArray[np.bool_], target: NDArray[np.int64] | None
-) -> NDArray[np.int64] | int:
-    """Return (u,) which part each task of a head shares; where none does, how many tasks there are."""
+def _head_tasks(tasks: NDArray[np.int64], binary: NDArray[np.bool_], target: NDArray[np.int64] | None) -> HeadTasks:
+    """Return what a head's tasks share: a target's classes and its values each have a part of their own."""
+    kind = np.unique(binary[tasks], return_inverse=True)[1].reshape(-1)
     if target is None:
-        return len(tasks)
-    kind_and_target = np.column_stack([binary[tasks], np.asarray(target)[tasks]])
-    return np.unique(kind_and_target, axis=0, return_inverse=True)[1].reshape(-1)
+        return HeadTasks(kind)
+    both = np.column_stack([kind, np.asarray(target)[tasks]])
+    return HeadTasks(kind, np.unique(both, axis=0, return_inverse=True)[1].reshape(-1))
 
 
 @torch.no_grad()
@@ -273,7 +275,6 @@ def _start_as_sparsechem(network: MultiTaskNetwork) -> None:
 def _start_at_zero(network: MultiTaskNetwork) -> None:
     for copy in network.copies:
         for head in copy:
-            for layer in (head.own, head.shared):
-                if layer is not None:
-                    layer.weight.zero_()
-                    layer.bias.zero_()
+            for layer in head.outputs():
+                layer.weight.zero_()
+                layer.bias.zero_()

@@ -14,6 +14,8 @@ from screenwise.models.multitask_loss import task_factors
 from screenwise.screen import Cells, Screen, Targets, task_column
 from screenwise.train.sparse_store import MappedRows
 
+PRIOR_VALUES = 5.0
+"""Exact values of a task at which its own spread weighs as much as that of the tasks of its unit."""
 SHOWN = 5
 """Names of tasks that a note gives."""
 
@@ -51,7 +53,8 @@ def learn_scaling(screen: Screen, sign: NDArray[np.int8] | None = None) -> Scali
     """Return centre and scale of each task, from exact values only (bounds would pull both).
 
     `sign` is what `learn_signs` found. A task with fewer than two exact values takes what its bounds say, and
-    without any spread the median scale of the other tasks.
+    without any spread the median scale of the other tasks;
+    few values are drawn towards the scale of the tasks of the same unit.
     """
     cells = screen.targets.cells()
     finite = np.isfinite(cells.value)
@@ -67,6 +70,7 @@ def learn_scaling(screen: Screen, sign: NDArray[np.int8] | None = None) -> Scali
     scale = np.sqrt(variance)
     good = (scale > 0) & ~binary
     scale[~good] = np.median(scale[good]) if good.any() else 1.0
+    scale = _shrunk(scale, np.bincount(task[used], minlength=tasks), screen, good)
     labels = value[binary[task]]
     if not np.isin(labels, (0.0, 1.0)).all():
         wrong = screen.tasks["name"][task[binary[task]][~np.isin(labels, (0.0, 1.0))][0]]
@@ -76,6 +80,23 @@ def learn_scaling(screen: Screen, sign: NDArray[np.int8] | None = None) -> Scali
         raise ModelError(message)
     centre[binary], scale[binary] = 0.0, 1.0
     return Scaling(centre, scale, binary, counts > 0, np.ones(tasks, np.int8) if sign is None else sign)
+
+
+def _shrunk(
+    scale: NDArray[np.float64], size: NDArray[np.int64], screen: Screen, good: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Return scales drawn towards the median of the tasks of the same unit, as if it were `PRIOR_VALUES` values.
+
+    Two exact values that happen to agree would make every bound of their task a hundred deviations away.
+    """
+    unit = task_column(screen.tasks, "unit")
+    found = scale.copy()
+    for name in np.unique(unit[good].astype(str)):
+        mine = good & (unit == name)
+        if name and mine.sum() > 1:
+            prior = np.median(scale[mine]) ** 2
+            found[mine] = np.sqrt((size[mine] * scale[mine] ** 2 + PRIOR_VALUES * prior) / (size[mine] + PRIOR_VALUES))
+    return found
 
 
 def paired_values(tasks: pd.DataFrame) -> NDArray[np.int64]:
