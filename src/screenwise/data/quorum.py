@@ -57,7 +57,8 @@ def judge_classes(
     total = (out["num_total_actives"] + out["num_total_inactives"]).to_numpy()
     short = catalogue & (total < rules.catalogue)
     out["assay_type"] = out["assay_type"].mask(short, PANEL)
-    shared = out["catalog_assay_id"] + "_" + out["threshold"].map("{:g}".format).mask(out["is_binary"], "binary")
+    at = np.array(["binary" if np.isnan(each) else f"{each:g}" for each in out["threshold"]], dtype=object)
+    shared = out["catalog_assay_id"].astype(object) + "_" + at
     out["catalog_task_id"] = shared.where(catalogue & ~short, "")
     auxiliary = is_auxiliary(out["assay_type"])
     need = [np.where(auxiliary, rules.auxiliary_actives, rules.actives)]
@@ -72,8 +73,10 @@ def judge_classes(
     out["n_tasks"] = several[tasks["assay"]]
     out["weight"] = np.where(auxiliary, weights.auxiliary, 1.0) / np.maximum(out["n_tasks"], 1) * trained
     out["aggregation_weight"] = (trained & ~out["is_auxiliary"] & out["evaluation_quorum_OK"]).astype(np.float64)
-    counted = out["num_total_actives"].map(str) + " actives and " + out["num_total_inactives"].map(str) + " inactives"
-    asked = pd.Series(need[0]).map(str) + " and " + pd.Series(need[1]).map(str)
+    counted = (
+        out["num_total_actives"].astype(str) + " actives and " + out["num_total_inactives"].astype(str) + " inactives"
+    )
+    asked = pd.Series(need[0]).astype(str) + " and " + pd.Series(need[1]).astype(str)
     out["reason"] = (counted + "; at least " + asked + " are needed").mask(trained, "")
     out.insert(0, "classification_task_id", np.arange(len(out)))
     out.insert(0, "cont_classification_task_id", _numbered(trained))
@@ -120,7 +123,7 @@ def judge_values(
     out["weight"] = np.where(out["is_auxiliary"], weights.auxiliary, 1.0) * (enough & wanted)
     out["fraction_censored"] = 1 - out["num_uncensored_total"] / np.maximum(out["num_total"], 1)
     out["censored_weight"] = censored_weights(out["fraction_censored"], weights.censored)
-    counted = out["num_total"].map(str) + " values, " + out["num_uncensored_total"].map(str) + " exact"
+    counted = out["num_total"].astype(str) + " values, " + out["num_uncensored_total"].astype(str) + " exact"
     short = counted + f"; at least {rules.values} and {rules.exact_values} are needed"
     why = np.select([~wanted.to_numpy(), ~enough.to_numpy()], ["not for regression", short], "")
     out["reason"] = why
