@@ -24,6 +24,7 @@ COMMANDS = [
             "domain",
             "gain",
             "pseudolabel",
+            "tune",
         )
     ),
     ["campaign"],

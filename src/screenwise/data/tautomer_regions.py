@@ -60,7 +60,7 @@ def mobile_regions(
 
 @njit(cache=True)
 def _aromatic_systems(order: Any, number: Any, charge: Any) -> Any:  # pragma: no cover
-    """Number atoms that aromatic bonds connect; mark systems of neutral carbon alone."""
+    """Give atoms that aromatic bonds connect one number, and mark systems of neutral carbon alone."""
     n = len(number)
     system, inert, stack = np.full(n, -1, np.int64), np.zeros(n, np.bool_), np.empty(n + 1, np.int64)
     found = 0
