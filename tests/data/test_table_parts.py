@@ -30,6 +30,13 @@ def test_parts_are_the_same_table_as_the_whole(tmp_path, name):
         assert gzip.decompress(after) == gzip.decompress(before)
 
 
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+def test_a_part_without_rows_adds_none(tmp_path, name):
+    rows = write_parts((FRAME.iloc[first:last] for first, last in ((0, 0), (0, 2), (2, 2), (2, 3))), tmp_path / name)
+    assert rows == len(read_table(tmp_path / name)) == 3
+    assert read_table(tmp_path / name)["value"].tolist() == pytest.approx([1.5, np.nan, 3.0], nan_ok=True)
+
+
 def test_nothing_is_left_of_a_table_whose_second_part_fails(tmp_path):
     def parts():
         yield FRAME

@@ -39,8 +39,8 @@ def write_parts(parts: Iterable[pd.DataFrame], path: Path) -> int:
             stack.enter_context(gzip.GzipFile("", "wb", fileobj=raw, mtime=0)) if path.suffix == ".gz" else raw
         )
         rows = 0
-        for part in parts:
-            part.to_csv(packed, index=False, sep="\t" if kind == ".tsv" else ",", header=rows == 0)
+        for number, part in enumerate(parts):  # the first has the titles, even if it has no rows
+            part.to_csv(packed, index=False, sep="\t" if kind == ".tsv" else ",", header=number == 0)
             rows += len(part)
         return rows
 
