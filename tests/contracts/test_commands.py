@@ -7,6 +7,9 @@ import sys
 
 import pytest
 
+from screenwise.cli.launch import PRINTABLE
+from screenwise.config import check_config
+
 COMMANDS = [
     [],
     *(
@@ -160,12 +163,10 @@ def test_a_reader_that_stops_early_is_no_error():
     assert (done.returncode, done.stderr) == (0, "")
 
 
-PRINTED = ["fit", "predict", "evaluate", "propose", "campaign new", "compare", "simulate"]
-PRINTED += [f"perturbseq {name}" for name in ("fit", "interactions", "suggest", "evaluate")]
-
-
-@pytest.mark.parametrize("command", PRINTED)
-def test_settings_are_printed_as_commented_toml(command):
+@pytest.mark.parametrize("command", PRINTABLE)
+def test_settings_are_printed_as_commented_toml_that_the_command_reads(command, tmp_path):
     done = screenwise(*command.split(), "--print-config")
     assert done.returncode == 0
     assert done.stdout.startswith("# ")
+    (tmp_path / "settings.toml").write_text(done.stdout)
+    check_config(tmp_path / "settings.toml", tuple(type(one) for one in PRINTABLE[command]))

@@ -8,7 +8,7 @@ from screenwise.errors import ConfigError, DataError, ModelError
 from screenwise.recipes.domain import domain
 from screenwise.recipes.learn import fit, open_run, predict, task_table
 from screenwise.recipes.pseudolabel import pseudo_labels, pseudolabel
-from screenwise.recipes.settings import FitSettings, Reading
+from screenwise.recipes.settings import FitSettings, PseudolabelSettings, Reading
 
 NETWORK = {"epochs": 4, "hidden": (16,), "minimum_count": 1}
 SMILES = [
@@ -37,7 +37,7 @@ def folder(tmp_path_factory):
     noisy = (length + rng.normal(0, 3, len(SMILES)) > 10).astype(int)
     every.assign(hts=noisy).to_csv(home / "library.csv", index=False)
     fit(str(home / "assay.csv"), home / "first", FitSettings(model="gp"))
-    pseudolabel(home / "first", str(home / "rest.csv"), home / "pseudo.csv", (0.2, 0.3))
+    pseudolabel(home / "first", str(home / "rest.csv"), home / "pseudo.csv", PseudolabelSettings(0.2, 0.3))
     return home, dict(zip(every["compound"], active, strict=True))
 
 
@@ -112,7 +112,7 @@ def test_image_features_are_an_ordinary_input_and_may_give_the_labels(folder):
 
 def test_what_the_run_was_fitted_on_gets_no_pseudo_label(folder):
     home, _ = folder
-    outcome = pseudolabel(home / "first", str(home / "library.csv"), home / "all.csv", (0.2, 0.3))
+    outcome = pseudolabel(home / "first", str(home / "library.csv"), home / "all.csv", PseudolabelSettings(0.2, 0.3))
     assert outcome.facts["left out because the run was fitted on them"] == 120
     pd.testing.assert_frame_equal(
         pd.read_csv(home / "all.csv").sort_values("compound", ignore_index=True),
@@ -123,9 +123,9 @@ def test_what_the_run_was_fitted_on_gets_no_pseudo_label(folder):
 def test_bad_input_is_told(folder):
     home, _ = folder
     with pytest.raises(ConfigError, match="must be above 0"):
-        pseudolabel(home / "first", str(home / "rest.csv"), home / "x.csv", (0.1, 0.0))
+        pseudolabel(home / "first", str(home / "rest.csv"), home / "x.csv", PseudolabelSettings(0.1, 0.0))
     with pytest.raises(DataError, match="between 0 and 1"):
-        pseudolabel(home / "first", str(home / "rest.csv"), home / "x.csv", (10.0, 0.1))
+        pseudolabel(home / "first", str(home / "rest.csv"), home / "x.csv", PseudolabelSettings(10.0, 0.1))
     assay = pd.read_csv(home / "assay.csv")
     assay.assign(active=np.linspace(4, 9, len(assay))).to_csv(home / "values.csv", index=False)
     fit(str(home / "values.csv"), home / "values", FitSettings(model="mean"))

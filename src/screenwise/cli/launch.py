@@ -10,11 +10,10 @@ from cyclopts import Parameter
 from cyclopts.config import Toml
 
 from screenwise.cli import campaign as _campaign  # noqa: F401 - names its commands
-from screenwise.cli import domain as _domain  # noqa: F401
-from screenwise.cli import gain as _gain  # noqa: F401
 from screenwise.cli import perturbseq as _perturbseq  # noqa: F401
 from screenwise.cli import screens as _screens  # noqa: F401
 from screenwise.cli import sparsechem as _sparsechem  # noqa: F401
+from screenwise.cli import trust as _trust  # noqa: F401
 from screenwise.cli import tune as _tune  # noqa: F401
 from screenwise.cli.root import app
 from screenwise.config import check_config, to_toml
@@ -30,16 +29,20 @@ from screenwise.recipes.settings import (
     CompareSettings,
     FitSettings,
     GainSettings,
+    PredictSettings,
+    PseudolabelSettings,
     SimulateSettings,
 )
 
 PRINTABLE: dict[str, tuple[Any, ...]] = {
     "fit": (FitSettings(), Columns()),
-    **dict.fromkeys(("predict", "evaluate", "domain"), (Columns(),)),
+    "predict": (PredictSettings(), Columns()),
+    **dict.fromkeys(("evaluate", "domain"), (Columns(),)),
     "propose": (Ask(), Columns()),
     "campaign new": (CampaignOptions("maximize:TASK"), Columns()),
     "compare": (CompareSettings(), Columns()),
     "gain": (GainSettings(), Columns()),
+    "pseudolabel": (PseudolabelSettings(), Columns()),
     "simulate": (SimulateSettings(), Columns()),
     "perturbseq fit": (PairFitSettings(), ProfileReading()),
     "perturbseq interactions": (ProfileReading(),),

@@ -22,7 +22,7 @@ from screenwise.recipes.domain import Trust, learn_trust
 from screenwise.recipes.learn import conditions_for, open_run, own_columns, task_table
 from screenwise.recipes.outcome import Outcome, Progress, silent
 from screenwise.recipes.predictions import predict_chunks
-from screenwise.recipes.settings import Reading
+from screenwise.recipes.settings import PseudolabelSettings, Reading
 from screenwise.represent.fingerprint_store import computing
 from screenwise.screen import Screen, make_screen
 
@@ -70,7 +70,7 @@ def pseudolabel(
     run: Path,
     table: str,
     out: Path,
-    sure: tuple[float, float] = (0.1, WEIGHT),
+    settings: PseudolabelSettings = PseudolabelSettings(),
     reading: Reading = Reading(),
     *,
     progress: Progress = silent,
@@ -85,11 +85,11 @@ def pseudolabel(
         Conditions; those that the run was fitted on are left out.
     out
         Table to write: the table's own columns, task, value (0 or 1), weight.
-    sure
+    settings
         Error level of the sets, and weight of the tasks.
     """
-    model, (error, weight) = open_run(run), sure
-    trust = _sure(model, task_table(run), error, weight)
+    model, error = open_run(run), settings.error
+    trust = _sure(model, task_table(run), error, settings.weight)
     conditions = conditions_for(run, table, reading, progress=progress)
     seen = conditions["condition_id"].isin(pd.read_parquet(run / "training.parquet")["condition_id"])
     fresh = ~seen & (conditions["note"] == "") & ~conditions["condition_id"].duplicated()
@@ -102,7 +102,7 @@ def pseudolabel(
             label = _labels(trust, prediction, error)
             row, task = np.nonzero(np.isfinite(label))
             np.add.at(counts, (task, label[row, task].astype(np.int64)), 1)
-            said = {"task": names[task], "value": label[row, task].astype(np.int64), "weight": weight}
+            said = {"task": names[task], "value": label[row, task].astype(np.int64), "weight": settings.weight}
             yield pd.concat([own.iloc[first + row].reset_index(drop=True), pd.DataFrame(said)], axis=1)
 
     with computing(jobs=usual_jobs(), progress=progress):

@@ -89,6 +89,16 @@ class GainSettings:
 
 
 @dataclass(frozen=True)
+class PseudolabelSettings:
+    """Which labels a run is sure of, and how much they teach."""
+
+    error: float = 0.1
+    """Error level of the conformal sets: a label is written where it is alone in its set."""
+    weight: float = 0.1
+    """Weight of the auxiliary tasks in training."""
+
+
+@dataclass(frozen=True)
 class CampaignOptions:
     """What a new campaign looks for, with what, in how many wells."""
 

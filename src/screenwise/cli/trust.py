@@ -1,4 +1,4 @@
-"""The commands that say where to believe a run, and that let it teach with what it is sure of."""
+"""The commands that say where to believe a run, what a second one gains, and that let a run teach another."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +7,7 @@ from screenwise.cli.root import Flat, app
 from screenwise.data.columns import Columns
 from screenwise.recipes.outcome import Outcome
 from screenwise.recipes.progress import bars
-from screenwise.recipes.settings import Reading
+from screenwise.recipes.settings import GainSettings, PseudolabelSettings, Reading
 
 
 @app.command
@@ -38,13 +38,40 @@ def domain(
 
 
 @app.command
+def gain(
+    run_a: Path,
+    run_b: Path,
+    table: str,
+    *,
+    out: Path,
+    settings: Annotated[GainSettings, Flat] = GainSettings(),
+    columns: Annotated[Columns, Flat] = Columns(),
+) -> Outcome:
+    """Say what a second run gains over a first, task by task: scores, significance, domain.
+
+    Parameters
+    ----------
+    run_a
+        Folder of the first run.
+    run_b
+        Folder of the second run.
+    table
+        Measurements; rows that either run was fitted on are left out and counted.
+    out
+        Folder for deltas.csv, summary.csv, domain.csv, predictions.csv and report.html.
+    """
+    from screenwise.recipes import gain as recipe  # noqa: PLC0415
+
+    return recipe.gain(run_a, run_b, table, out, settings, reading=Reading(columns), progress=bars())
+
+
+@app.command
 def pseudolabel(
     run: Path,
     table: str,
     *,
     out: Path,
-    error: float = 0.1,
-    weight: float = 0.1,
+    settings: Annotated[PseudolabelSettings, Flat] = PseudolabelSettings(),
     columns: Annotated[Columns, Flat] = Columns(),
 ) -> Outcome:
     """Write the labels a run is sure of, as auxiliary tasks for `screenwise fit --auxiliary`.
@@ -57,11 +84,7 @@ def pseudolabel(
         Conditions that nobody measured.
     out
         Long table to write: .csv, .tsv or .parquet.
-    error
-        Error level of the conformal sets: a label is written where it is alone in its set.
-    weight
-        Weight of the auxiliary tasks in training.
     """
     from screenwise.recipes import pseudolabel as recipe  # noqa: PLC0415
 
-    return recipe.pseudolabel(run, table, out, (error, weight), Reading(columns), progress=bars())
+    return recipe.pseudolabel(run, table, out, settings, Reading(columns), progress=bars())
