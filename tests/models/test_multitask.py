@@ -205,7 +205,8 @@ def test_labels_that_run_against_values_are_turned_and_told(tmp_path):
     assert np.corrcoef(mean[:, 2], LENGTH)[0, 1] > 0.7
     assert np.corrcoef(mean[:, 3], LENGTH)[0, 1] < -0.7
     assert model.fitted_.target.tolist() == [0, 0, 2, 2]
-    assert model.fitted_.settled.kinds == ("morgan", "feature_morgan", "torsion")
+    assert model.fitted_.settled.regression_weight == 0.13
+    assert MultiTask(replace(QUICK, epochs=1)).fit(chain_screen()).fitted_.settled.regression_weight == 0.5
     assert "labels beside values" in model.notes_[0]
     assert model.notes_[1].startswith("1 of 2 labels run against")
     cells = model.calibration_cells()

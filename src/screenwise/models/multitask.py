@@ -45,6 +45,7 @@ from screenwise.models.multitask_scale import (
 )
 from screenwise.models.multitask_store import Fitted, load_fitted, save_fitted
 from screenwise.prediction import CalibrationCells, Prediction
+from screenwise.represent.features import FEATURE
 from screenwise.rng import derive_seed
 from screenwise.run import Run
 from screenwise.screen import Screen
@@ -55,8 +56,12 @@ __all__ = ["MultiTask", "MultiTaskConfig"]
 
 CHUNK = 4096
 """Rows predicted at a time."""
-ROWS_PER_COUNT = 1000
-"""A substructure need not occur more often than once in so many training compounds, or 3 times in all."""
+LABELS_NOTE = (
+    "The screen has labels beside values: values weigh {settled.regression_weight:g} against labels' 1 - that, "
+    "{settled.epochs} epochs of batches of {settled.batch_size} at rate {settled.learning_rate:g}, decay "
+    "{settled.weight_decay:g}, where the settings leave it open."
+)
+"""Told of the settings that a screen of values alone would not have."""
 
 
 class MultiTask:
@@ -110,8 +115,9 @@ class MultiTask:
             Decides first weights, dropout, the order of rows and what is held out.
         """
         paired = bool((paired_values(screen.tasks) >= 0).any())
-        settled = settle(self.config, labels_beside_values=paired)
-        inputs = self._inputs(settled, len(screen)).fit(screen.conditions)
+        numbers = any(str(name).startswith(FEATURE) for name in screen.conditions.columns)
+        settled = settle(self.config, len(screen), labels_beside_values=paired, numbers=numbers)
+        inputs = self._inputs(settled).fit(screen.conditions)
         screen, read = self._usable(screen, inputs)
         sign, mixed = learn_signs(screen)
         scaling = learn_scaling(screen, sign)
@@ -133,7 +139,7 @@ class MultiTask:
             self._train_all(networks, every, settled, (run, seed))
         notes = label_notes(screen, sign, mixed)
         if paired:
-            notes.insert(0, "The screen has labels beside values: settings left open are those for such screens.")
+            notes.insert(0, LABELS_NOTE.format(settled=settled))
         tasks = screen.tasks[["name", "kind"]].reset_index(drop=True)
         self.fitted_ = Fitted(
             tasks, settled, inputs, scaling, calibration, held[0], target, tuple(networks), tuple(notes)
@@ -223,16 +229,14 @@ class MultiTask:
             raise ModelError(message)
         return self.fitted_
 
-    def _inputs(self, settled: Settled, rows: int) -> JoinedInputs:
-        least = settled.minimum_count
-        if self.config.minimum_count is None:
-            least = min(least, max(3, rows // ROWS_PER_COUNT))
+    def _inputs(self, settled: Settled) -> JoinedInputs:
+        config = self.config
         return make_inputs(
-            settled.kinds,
-            settled.radius,
-            chiral=self.config.chiral,
-            minimum_count=least,
-            equal_length=settled.equal_length,
+            config.kinds,
+            config.radius,
+            chiral=config.chiral,
+            minimum_count=settled.minimum_count,
+            equal_length=config.equal_length,
         )
 
     def _usable(self, screen: Screen, inputs: JoinedInputs) -> tuple[Screen, InputRows]:
@@ -266,7 +270,7 @@ class MultiTask:
         """Return the members, trained on all rows that are not held out."""
         run, seed = context
         shape = network_shape(self.config, settled)
-        training = schedule(training_settings(self.config, settled), lots, more_epochs=self.config.epochs is None)
+        training = schedule(training_settings(self.config, settled), lots, steps=settled.steps)
         networks = []
         for member in range(self.config.members):
             own = derive_seed(seed, "multitask", member)
@@ -280,7 +284,7 @@ class MultiTask:
         """Teach the members the held-out rows too."""
         run, seed = context
         asked = training_settings(self.config, settled)
-        training = schedule(asked, every, more_epochs=self.config.epochs is None, last=True)
+        training = schedule(asked, every, steps=settled.steps, last=True)
         for member, network in enumerate(networks):
             loss = self._loss(derive_seed(seed, "multitask", member))
             train_network(network, every, loss, training, (f"member-{member}-all", run, seed))

@@ -12,31 +12,33 @@ CENSORED = ("squared", "tobit", "value", "drop")
 
 @dataclass(frozen=True)
 class MultiTaskConfig:
-    """Settings of the multi-task network. None = chosen by what the screen has, and told in `MultiTask.notes_`."""
+    """Settings of the multi-task network. None = chosen by what the screen has."""
 
-    kinds: tuple[str, ...] | None = None
-    """Kinds of substructures that are counted; None = morgan, and with labels beside values feature_morgan and
-    torsion too."""
-    radius: int | None = None
-    """Bonds around an atom that a circular substructure reaches; None = 3 (ECFP6) of one kind, 2 of several."""
+    kinds: tuple[str, ...] = ("morgan", "feature_morgan", "torsion")
+    """Kinds of substructures that are counted."""
+    radius: int = 2
+    """Bonds around an atom that a circular substructure reaches (2 = ECFP4)."""
     chiral: bool = False
     """Whether stereocentres make substructures different."""
     minimum_count: int | None = None
-    """Training compounds that a substructure must occur in to have weights of its own; None = 3, or 10."""
-    equal_length: bool | None = None
-    """Whether compounds' rows of counts are scaled to one length; None = with labels beside values."""
+    """Training compounds that a substructure must occur in to have weights of its own; None = 3, and with labels
+    beside values one in a thousand, 10 at most."""
+    equal_length: bool = True
+    """Whether compounds' rows of counts are scaled to one length, so that large molecules do not speak louder."""
     hidden: tuple[int, ...] | None = None
-    """Units of each layer of the trunk; None = 400 and 400, or one layer of 500."""
+    """Units of each layer of the trunk; None = 500, and twice 400 where conditions have numbers (`feature:`)."""
     dropout: float = 0.3
     """Share of the trunk's units silenced in training."""
     layer_norm: bool | None = None
-    """Whether sums are normalised before each activation; None = with labels beside values."""
+    """Whether sums are normalised before each activation; None = unless conditions have numbers, whose size counts."""
     class_hidden: tuple[int, ...] = ()
     """Units of hidden layers that only classes have."""
     regression_hidden: tuple[int, ...] = ()
     """Units of hidden layers that only values have."""
     share_targets: bool = True
     """Whether tasks of one `target` share a part of their output weights."""
+    common: float = 0.4
+    """Factor of a part of the output weights that all classes share, and one that all values share; 0 = none."""
     censored: str = "squared"
     """What a bound teaches: "squared" = only an error on its wrong side counts, squared; "tobit" = the probability
     of its side, with a noise learned per task; "value" = it is a value; "drop" = nothing."""
@@ -87,7 +89,7 @@ class MultiTaskConfig:
         if self.censored not in CENSORED:
             message = f"MultiTaskConfig.censored is {self.censored!r}; use one of {', '.join(CENSORED)}."
             raise ConfigError(message)
-        if self.kinds is not None and (not self.kinds or not set(self.kinds) <= set(KINDS)):
+        if not self.kinds or not set(self.kinds) <= set(KINDS):
             message = f"MultiTaskConfig.kinds is {self.kinds}; use some of {', '.join(KINDS)}."
             raise ConfigError(message)
 
@@ -96,52 +98,64 @@ class MultiTaskConfig:
 class Settled:
     """The settings that may be left open, all chosen."""
 
-    kinds: tuple[str, ...]
-    radius: int
     minimum_count: int
-    equal_length: bool
     hidden: tuple[int, ...]
     layer_norm: bool
     regression_weight: float
     epochs: int
+    steps: int
+    """Small screens are gone through often enough for about so many steps, where `epochs` is left open."""
     batch_size: int
     learning_rate: float
     weight_decay: float
 
 
-VALUES = Settled(("morgan",), 3, 3, False, (400, 400), False, 0.5, 12, 256, 2e-3, 0.0)  # noqa: FBT003 - fields in order
-"""Best of what was tried on values alone: 30 targets of ChEMBL, 1,300 values each."""
-LABELS = replace(
-    VALUES,
-    kinds=("morgan", "feature_morgan", "torsion"),
-    radius=2,
-    minimum_count=10,
-    equal_length=True,
+VALUES = Settled(
+    minimum_count=3,
     hidden=(500,),
     layer_norm=True,
-    regression_weight=0.13,
-    epochs=7,
-    batch_size=1024,
-    learning_rate=1e-3,
-    weight_decay=0.1,
+    regression_weight=0.5,
+    epochs=12,
+    steps=1500,
+    batch_size=256,
+    learning_rate=2e-3,
+    weight_decay=0.0,
+)
+"""Best of what was tried on values alone: 30 targets of ChEMBL, 1,300 values each."""
+LABELS = replace(
+    VALUES, regression_weight=0.13, epochs=7, steps=400, batch_size=1024, learning_rate=1e-3, weight_decay=0.1
 )
 """Best of what was tried on labels beside values: 995 assays of ChEMBL, 280 values each."""
 
 
-def settle(config: MultiTaskConfig, *, labels_beside_values: bool) -> Settled:
-    """Return all settings that may be left open, chosen by whether assays have a label beside their value.
+def settle(config: MultiTaskConfig, rows: int, *, labels_beside_values: bool, numbers: bool = False) -> Settled:
+    """Return all settings that may be left open.
+
+    Parameters
+    ----------
+    config
+        What was said.
+    rows
+        Conditions that are learned from.
+    labels_beside_values
+        Whether assays have a label beside their value.
+    numbers
+        Whether conditions have numbers, beside or instead of structures.
 
     Examples
     --------
-    >>> settle(MultiTaskConfig(hidden=(64,)), labels_beside_values=True).hidden
-    (64,)
-    >>> settle(MultiTaskConfig(kinds=("torsion", "morgan")), labels_beside_values=False).radius
-    2
+    >>> settled = settle(MultiTaskConfig(epochs=3), 50_000, labels_beside_values=True)
+    >>> settled.epochs, settled.batch_size, settled.hidden
+    (3, 1024, (500,))
     """
-    default = LABELS if labels_beside_values else VALUES
-    if config.kinds is not None:
-        default = replace(default, radius=3 if len(config.kinds) == 1 else 2)
-    given = {name: getattr(config, name) for name in vars(default) if getattr(config, name) is not None}
+    default = VALUES
+    if labels_beside_values:
+        default = replace(LABELS, minimum_count=min(10, max(3, rows // 1000)))
+    if numbers:
+        default = replace(default, hidden=(400, 400), layer_norm=False)
+    if config.epochs is not None:
+        default = replace(default, steps=0)
+    given = {name: getattr(config, name) for name in vars(default) if getattr(config, name, None) is not None}
     return replace(default, **given)
 
 
@@ -155,6 +169,7 @@ def network_shape(config: MultiTaskConfig, settled: Settled) -> NetworkShape:
         class_dropouts=(config.dropout,),
         regression_hidden=config.regression_hidden,
         regression_dropouts=(config.dropout,),
+        common=config.common,
         heads=config.heads,
         learned_noise=config.censored == "tobit",
     )

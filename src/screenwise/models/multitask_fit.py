@@ -17,8 +17,6 @@ from screenwise.train.loop import Job, Training, train
 
 CHUNK = 4096
 """Rows judged at a time."""
-FEW_STEPS = 1500
-"""Small screens are gone through often enough for about so many steps."""
 ALL_ROWS_SHARE = 0.25
 """Share of the epochs that come after the calibration and learn the held-out conditions too."""
 HOLD_OUT_FROM = 20
@@ -89,7 +87,7 @@ def is_held_out(lots: Lots) -> bool:
     return lots.judge is lots.table and len(lots.held) > 0
 
 
-def schedule(training: Training, lots: Lots, *, more_epochs: bool, last: bool = False) -> Training:
+def schedule(training: Training, lots: Lots, *, steps: int = 0, last: bool = False) -> Training:
     """Return the settings for a screen of that size: smaller batches, and its share of the epochs.
 
     Parameters
@@ -98,14 +96,14 @@ def schedule(training: Training, lots: Lots, *, more_epochs: bool, last: bool = 
         What was asked for.
     lots
         The rows.
-    more_epochs
-        Whether a small screen is gone through more often.
+    steps
+        A small screen is gone through often enough for about so many steps.
     last
         Whether these are the epochs after the calibration, which learn all rows.
     """
     rows = len(lots.table)
     batch_size = min(training.batch_size, max(8, rows // 8))
-    epochs = max(training.epochs, math.ceil(FEW_STEPS * batch_size / rows)) if more_epochs else training.epochs
+    epochs = max(training.epochs, math.ceil(steps * batch_size / rows))
     rate = training.learning_rate
     if training.patience is None and (last or is_held_out(lots)):
         share = round(epochs * ALL_ROWS_SHARE)
