@@ -7,7 +7,8 @@ import pytest
 from screenwise.evaluate.conformal import class_p_values, conformal_table, label_sets
 from screenwise.recipes import domain as recipe
 from screenwise.recipes.domain import domain, learn_trust
-from screenwise.recipes.learn import fit, open_run, predict, task_table
+from screenwise.recipes.fitted_run import open_run, task_table
+from screenwise.recipes.learn import fit, predict
 from screenwise.recipes.settings import FitSettings
 from screenwise.represent.fingerprint import Fingerprint
 from screenwise.represent.similarity import count_tanimoto

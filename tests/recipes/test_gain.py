@@ -7,8 +7,9 @@ import pytest
 
 from screenwise.data.columns import Columns
 from screenwise.errors import DataError, ModelError
+from screenwise.recipes.fitted_run import open_run
 from screenwise.recipes.gain import gain
-from screenwise.recipes.learn import fit, open_run
+from screenwise.recipes.learn import fit
 from screenwise.recipes.reporting import report
 from screenwise.recipes.settings import FitSettings, GainSettings, Reading
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from screenwise.errors import ColumnError, DataError, ModelError
-from screenwise.recipes import learn, perturbseq
+from screenwise.recipes import fitted_run, perturbseq
 from screenwise.recipes.pair_settings import PairFitSettings, ProfileReading
 from screenwise.recipes.reporting import report
 
@@ -205,7 +205,7 @@ def test_a_run_is_made_once(folder):
 
 def test_the_general_commands_know_runs_of_gene_pairs(folder):
     with pytest.raises(ModelError, match="screenwise perturbseq predict"):
-        learn.open_run(folder / "run")
+        fitted_run.open_run(folder / "run")
     assert report(folder / "run", folder / "page.html").files["report"].endswith("page.html")
     assert "peper_gp" in (folder / "page.html").read_text()
 

@@ -6,7 +6,8 @@ import pytest
 
 from screenwise.errors import ConfigError, DataError, ModelError
 from screenwise.recipes.domain import domain
-from screenwise.recipes.learn import fit, open_run, predict, task_table
+from screenwise.recipes.fitted_run import open_run, task_table
+from screenwise.recipes.learn import fit, predict
 from screenwise.recipes.pseudolabel import pseudo_labels, pseudolabel
 from screenwise.recipes.settings import FitSettings, PseudolabelSettings, Reading
 

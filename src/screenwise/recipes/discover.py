@@ -10,7 +10,7 @@ from screenwise.campaign.round import RESERVED, plate_columns
 from screenwise.design.choose import BATCHES
 from screenwise.design.plate import PlateRules, layout, write_plate
 from screenwise.errors import ConfigError, DataError
-from screenwise.recipes.learn import conditions_for, open_run, own_columns, run_tasks, task_table
+from screenwise.recipes.fitted_run import conditions_for, open_run, own_columns, run_tasks, task_table
 from screenwise.recipes.outcome import Outcome, Progress, silent
 from screenwise.recipes.settings import Ask, Reading
 from screenwise.screen import Screen, Targets

@@ -18,7 +18,7 @@ from screenwise.models.nearest import Neighbours, learn_neighbours, nearest
 from screenwise.prediction import CalibrationCells, Prediction
 from screenwise.processes import usual_jobs
 from screenwise.protocols import HasCalibration
-from screenwise.recipes.learn import columns_of, conditions_for, open_run, own_columns, task_table
+from screenwise.recipes.fitted_run import columns_of, conditions_for, open_run, own_columns, seen_by, task_table
 from screenwise.recipes.outcome import Outcome, Progress, silent
 from screenwise.recipes.predictions import cells_in_domain, main_tasks, predict_chunks
 from screenwise.recipes.settings import Reading
@@ -157,11 +157,11 @@ def _truth(
     usable = conditions["note"] == ""
     row = pd.Series(np.flatnonzero(usable), conditions["condition_id"][usable])
     at = screen.conditions["condition_id"].map(row).fillna(-1).to_numpy(np.int64)
-    seen = screen.conditions["condition_id"].isin(pd.read_parquet(run / "training.parquet")["condition_id"])
-    keep = (place[cells.task] >= 0) & ~seen.to_numpy(bool)[cells.row] & (at[cells.row] >= 0)
+    seen = seen_by(run, screen.conditions)
+    keep = (place[cells.task] >= 0) & ~seen[cells.row] & (at[cells.row] >= 0)
     order = np.flatnonzero(keep)[np.argsort(at[cells.row[keep]], kind="stable")]
     found = Truth(at[cells.row[order]], place[cells.task[order]], cells.value[order], cells.relation[order])
-    known_rows = np.unique(cells.row[(place[cells.task] >= 0) & seen.to_numpy(bool)[cells.row]])
+    known_rows = np.unique(cells.row[(place[cells.task] >= 0) & seen[cells.row]])
     if not len(order) and not len(known_rows):
         return found, [f"{table} holds no measured values of the run's tasks: validity is not known."]
     left = f"{len(known_rows)} measured conditions were used to fit the run; they are not counted in the validity."

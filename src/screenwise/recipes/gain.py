@@ -17,7 +17,14 @@ from screenwise.evaluate.bootstrap import signed_rank
 from screenwise.evaluate.deltas import GainPlan, PairedCells, gain_tables, groups_of, relative_improvement
 from screenwise.processes import usual_jobs
 from screenwise.recipes.domain import Trust, learn_trust
-from screenwise.recipes.learn import columns_of, open_run, own_cell_columns, task_table, with_run_features
+from screenwise.recipes.fitted_run import (
+    columns_of,
+    open_run,
+    own_cell_columns,
+    seen_by,
+    task_table,
+    with_run_features,
+)
 from screenwise.recipes.outcome import Outcome, Progress, silent
 from screenwise.recipes.predictions import main_tasks, predict_chunks
 from screenwise.recipes.settings import GainSettings, Reading
@@ -112,10 +119,7 @@ def _asked(runs: tuple[Path, Path], table: str, reading: Reading, progress: Prog
             "Rename the tasks, or fit both runs on tables that have them."
         )
         raise DataError(message)
-    seen = np.zeros(len(screen), bool)
-    for run in runs:
-        learnt = pd.read_parquet(run / "training.parquet", columns=["condition_id"])["condition_id"]
-        seen |= screen.conditions["condition_id"].isin(learnt).to_numpy()
+    seen = np.any([seen_by(run, screen.conditions) for run in runs], axis=0)
     own, every = own_cell_columns(data, screen), screen.targets.cells()
     place = [screen.task_index(name) for name in tasks["name"]]
     kept = ~seen[every.row] & np.isin(every.task, place)

@@ -3,7 +3,6 @@
 import hashlib
 import platform
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,23 +10,32 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from screenwise.condition import factor_columns
 from screenwise.config import from_mapping, to_mapping
 from screenwise.data.assay import Assay
 from screenwise.data.auxiliary import with_auxiliary
-from screenwise.data.columns import Columns
 from screenwise.data.split import Fold, make_folds
-from screenwise.data.table import read_table, read_titles, write_table
-from screenwise.errors import ColumnError, DataError, ModelError
+from screenwise.data.table import read_table, write_table
+from screenwise.errors import DataError
 from screenwise.evaluate.compare import score_cells
 from screenwise.evaluate.scoring import DETAILS
 from screenwise.evaluate.trial import predict_cells
-from screenwise.models import load_model, make_model, model_class, save_model
+from screenwise.models import make_model, model_class, save_model
 from screenwise.processes import usual_jobs
+from screenwise.recipes.fitted_run import (
+    columns_of,
+    conditions_for,
+    open_run,
+    own_cell_columns,
+    own_columns,
+    run_tasks,
+    seen_by,
+    task_table,
+    with_run_features,
+)
 from screenwise.recipes.outcome import Outcome, Progress, silent
 from screenwise.recipes.predictions import asked_tasks, cells_in_domain, long_table, predict_chunks, wide_table
 from screenwise.recipes.settings import FitSettings, PredictSettings, Reading
-from screenwise.recipes.tables import auxiliary, candidates, measured, with_features, without_features
+from screenwise.recipes.tables import auxiliary, measured, without_features
 from screenwise.represent.fingerprint_store import computing
 from screenwise.run import Run, read_json, write_json
 from screenwise.screen import Screen
@@ -122,7 +130,7 @@ def evaluate(run: Path, table: str, out: Path, reading: Reading = Reading(), *, 
             f"{table} has the tasks {', '.join(screen.task_names)}; the run knows {', '.join(tasks)}. Rename them."
         )
         raise DataError(message)
-    seen = np.isin(screen.conditions["condition_id"], pd.read_parquet(run / "training.parquet")["condition_id"])
+    seen = seen_by(run, screen.conditions)
     if seen.all():
         message = f"Every row of {table} was used to fit {run}; give rows that the model has not seen."
         raise DataError(message)
@@ -162,85 +170,6 @@ def short_scores(scores: pd.DataFrame) -> list[dict[str, Any]]:
         {"metric": str(metric), "mean over tasks": float(row["mean"]), "tasks": int(row["count"])}
         for metric, row in mean.iterrows()
     ]
-
-
-def open_run(run: Path) -> Any:
-    """Return the fitted model of a run."""
-    if not (run / "done.json").exists():
-        message = f"{run} is not the folder of a finished fit; run `screenwise fit TABLE --out {run}` first."
-        raise ModelError(message)
-    if (run / "screen").is_dir():
-        message = f"{run} is a fit of gene pairs; use `screenwise perturbseq predict {run} ASK` or `... suggest {run}`."
-        raise ModelError(message)
-    return load_model(Run(run).model_folder)
-
-
-def task_table(run: Path) -> pd.DataFrame:
-    """Return a run's tasks (name, kind, unit, ...), in the order of its predictions."""
-    return pd.read_parquet(run / "tasks.parquet")
-
-
-def run_tasks(run: Path) -> list[str]:
-    """Return the names of a run's tasks, in the order of its predictions."""
-    return [str(name) for name in task_table(run)["name"]]
-
-
-def conditions_for(run: Path, table: str, reading: Reading, *, progress: Progress = silent) -> pd.DataFrame:
-    """Read conditions for a fitted run: its columns and features unless the user names others."""
-    columns = columns_of(run, table, reading.columns)
-    return with_run_features(run, candidates(table, replace(reading, columns=columns), progress=progress))
-
-
-def columns_of(run: Path, table: str, given: Columns) -> Columns:
-    """Take what the user says now; else what was said at the fit, where the table has it."""
-    before = from_mapping(Columns, read_json(run / "config.json")["columns"])
-    said = {name: value for name, value in vars(before).items() if value is not None and getattr(given, name) is None}
-    if not said or not Path(table).is_file():
-        return given
-    there = read_titles(Path(table))
-    keep: dict[str, Any] = {
-        name: value for name, value in said.items() if all(_named(one, there) for one in _listed(value))
-    }
-    return replace(given, **keep)
-
-
-def _listed(value: str | tuple[str, ...]) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else value
-
-
-def _named(pattern: str, titles: list[str]) -> bool:
-    """Return whether a table has a column of this name, or, as with --tasks, of this pattern."""
-    return any(title == pattern or fnmatchcase(title, pattern) for title in titles)
-
-
-def with_run_features(run: Path, conditions: pd.DataFrame) -> pd.DataFrame:
-    """Join the features that the run was fitted with, where the conditions have none of their own."""
-    path = run / "features.parquet"
-    joined = any(str(name).startswith("feature:") for name in conditions.columns)
-    return conditions if joined or not path.exists() else with_features(conditions, path)
-
-
-def own_columns(conditions: pd.DataFrame) -> pd.DataFrame:
-    """Return the columns that a prediction table repeats: the user's id and SMILES, and `condition_id`."""
-    titles = conditions.attrs.get("titles", {name: name for name in conditions.columns})
-    names = conditions.attrs["own"] if "own" in conditions.attrs else naming_columns(conditions)
-    own = {name: conditions[titles[name]] for name in names}
-    return pd.DataFrame({**own, "condition_id": conditions["condition_id"]})
-
-
-def own_cell_columns(data: Assay, screen: Screen) -> pd.DataFrame:
-    """Return the same of each measured cell of a screen that was read, (m,) rows."""
-    row = screen.targets.cells().row
-    own = screen.conditions[naming_columns(screen.conditions)].iloc[row] if data.own is None else data.own
-    return own.reset_index(drop=True).assign(condition_id=screen.conditions["condition_id"].to_numpy()[row])
-
-
-def naming_columns(conditions: pd.DataFrame) -> list[str]:
-    """Return what names a condition where no table of a user's does: of a dataset."""
-    try:
-        return factor_columns(conditions)
-    except ColumnError:
-        return []
 
 
 def fingerprint(screen: Screen) -> str:

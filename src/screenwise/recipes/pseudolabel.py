@@ -19,7 +19,7 @@ from screenwise.evaluate.conformal import NONE, class_p_values, label_sets
 from screenwise.prediction import Prediction
 from screenwise.processes import usual_jobs
 from screenwise.recipes.domain import Trust, learn_trust
-from screenwise.recipes.learn import conditions_for, open_run, own_columns, task_table
+from screenwise.recipes.fitted_run import conditions_for, open_run, own_columns, seen_by, task_table
 from screenwise.recipes.outcome import Outcome, Progress, silent
 from screenwise.recipes.predictions import predict_chunks
 from screenwise.recipes.settings import PseudolabelSettings, Reading
@@ -91,7 +91,7 @@ def pseudolabel(
     model, error = open_run(run), settings.error
     trust = _sure(model, task_table(run), error, settings.weight)
     conditions = conditions_for(run, table, reading, progress=progress)
-    seen = conditions["condition_id"].isin(pd.read_parquet(run / "training.parquet")["condition_id"])
+    seen = seen_by(run, conditions)
     fresh = ~seen & (conditions["note"] == "") & ~conditions["condition_id"].duplicated()
     own = own_columns(conditions)[fresh].drop(columns="condition_id").reset_index(drop=True)
     conditions = conditions[fresh].reset_index(drop=True)
