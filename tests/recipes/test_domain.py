@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from screenwise.evaluate.conformal import class_p_values, conformal_table, label_sets
-from screenwise.recipes import domain as recipe
+from screenwise.recipes import predictions
 from screenwise.recipes.domain import domain, learn_trust
 from screenwise.recipes.fitted_run import open_run, task_table
 from screenwise.recipes.learn import fit, predict
@@ -123,7 +123,7 @@ def test_summary_says_what_was_achieved(folder, judged):
 
 
 def test_parts_do_not_change_the_table(folder, judged, monkeypatch):
-    monkeypatch.setattr(recipe, "CHUNK_CELLS", 40)
+    monkeypatch.setattr(predictions, "CHUNK_CELLS", 40)
     outcome = domain(folder / "run", str(folder / "test.csv"), folder / "parts.parquet", 0.2)
     parts, whole = (pd.DataFrame(one.table).set_index(["error", "tasks"]) for one in (outcome, judged[0]))
     pd.testing.assert_frame_equal(parts, whole)

@@ -27,10 +27,6 @@ from screenwise.represent.fingerprint_store import computing
 
 ERRORS = (0.1, 0.2, 0.3)
 """Error levels of the summary."""
-CHUNK_CELLS = 1_000_000
-"""Cells (conditions x tasks) in memory at a time."""
-CHUNK_ROWS = 20_000
-"""Conditions predicted at a time, at most."""
 SETS = np.array(["none", "0", "1", "0 or 1"], object)
 """What a conformal set says, by 1 x (holds 0) + 2 x (holds 1)."""
 
@@ -178,8 +174,7 @@ def _parts(
     """Yield the rows of some conditions after the other, (chunk x t,)."""
     (model, trust, error), (conditions, own), (known, names) = judge, table, training
     t = len(trust.tasks)
-    size = int(np.clip(CHUNK_CELLS // max(t, 1), 1, CHUNK_ROWS))
-    for first, every in predict_chunks(model, conditions, progress, rows=size):
+    for first, every in predict_chunks(model, conditions, progress, width=t):
         prediction = every.take_tasks(trust.main)
         n = len(prediction.mean)
         task = np.tile(np.arange(t), n)

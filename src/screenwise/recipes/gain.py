@@ -33,11 +33,6 @@ from screenwise.represent.fingerprint_store import computing
 from screenwise.run import write_json
 from screenwise.screen import Screen
 
-CHUNK_CELLS = 2_000_000
-"""Predicted cells (conditions x tasks) in memory at a time."""
-CHUNK_ROWS = 20_000
-"""Conditions predicted at a time, at most."""
-
 
 def gain(  # noqa: PLR0913 - two runs, a table, where to, how; the rest has defaults
     run_a: Path,
@@ -171,9 +166,8 @@ def _judged(model: Any, run: Path, asked: _Asked, error: float, progress: Progre
     conditions = with_run_features(run, asked.screen.conditions)
     cells, t = asked.screen.targets.cells(), len(columns)
     mean, sums = np.full(len(cells), np.nan), [0, 0]
-    size = int(np.clip(CHUNK_CELLS // max(len(known), 1), 1, CHUNK_ROWS))
     told: Callable[..., None] = partial(_told, progress, run.resolve().name)
-    for start, prediction in predict_chunks(model, conditions, told, rows=size):
+    for start, prediction in predict_chunks(model, conditions, told, width=len(known)):
         part, n = prediction.mean[:, columns], len(prediction.mean)
         mine = slice(*np.searchsorted(cells.row, [start, start + n]))
         at = (cells.row[mine] - start, cells.task[mine])

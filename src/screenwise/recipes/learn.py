@@ -104,7 +104,7 @@ def predict(
     tasks = tasks.iloc[asked].reset_index(drop=True)
     shape = wide_table if settings.wide else long_table
     parts, counts = [], np.zeros(2, np.int64)
-    for first, prediction in predict_chunks(model, conditions, progress, tasks=asked):
+    for first, prediction in predict_chunks(model, conditions, progress, width=len(asked), tasks=asked):
         parts.append(shape(own.iloc[first : first + len(prediction.mean)], prediction, tasks))
         inside = cells_in_domain(prediction)
         if inside is not None:

@@ -15,7 +15,9 @@ from screenwise.recipes.outcome import Progress
 from screenwise.screen import task_column
 
 CHUNK_ROWS = 20_000
-"""Conditions predicted at a time, so that memory does not grow with the table."""
+"""Conditions predicted at a time, at most, so that memory does not grow with the table."""
+CHUNK_CELLS = 1_000_000
+"""Predictions (conditions x tasks) at a time, at most."""
 
 
 def predict_chunks(
@@ -23,10 +25,11 @@ def predict_chunks(
     conditions: pd.DataFrame,
     progress: Progress,
     *,
-    rows: int = CHUNK_ROWS,
+    width: int,
     tasks: NDArray[np.int64] | None = None,
 ) -> Iterator[tuple[int, Prediction]]:
-    """Yield (first row, prediction) for blocks of at most `rows` conditions, of some tasks (places) or of all."""
+    """Yield (first row, prediction) for blocks of conditions, of some tasks (places) or of all; `width` counts them."""
+    rows = int(np.clip(CHUNK_CELLS // max(width, 1), 1, CHUNK_ROWS))
     for first in range(0, max(len(conditions), 1), rows):
         block = conditions.iloc[first : first + rows].reset_index(drop=True)
         if tasks is not None and isinstance(model, PredictsTasks):

@@ -28,8 +28,6 @@ from screenwise.screen import Screen, make_screen
 
 SUFFIX = " (pseudo)"
 """What follows a task's name where its labels were predicted."""
-ROWS = 5_000
-"""Conditions predicted at a time."""
 
 
 def pseudo_labels(
@@ -98,7 +96,7 @@ def pseudolabel(
     names, counts = _names(trust), np.zeros((len(trust.tasks), 2), np.int64)
 
     def parts() -> Iterator[pd.DataFrame]:
-        for first, prediction in predict_chunks(model, conditions, progress, rows=ROWS):
+        for first, prediction in predict_chunks(model, conditions, progress, width=len(trust.tasks)):
             label = _labels(trust, prediction, error)
             row, task = np.nonzero(np.isfinite(label))
             np.add.at(counts, (task, label[row, task].astype(np.int64)), 1)
