@@ -20,7 +20,7 @@ from screenwise.data.sparsechem import (
     read_matrix,
     write_matrix,
 )
-from screenwise.errors import DataError
+from screenwise.errors import ConfigError, DataError
 
 
 def entries(matrix):
@@ -225,7 +225,7 @@ def test_whole_numbers_stored_as_floats_are_folds(tmp_path):
 
 
 @settings(max_examples=30, deadline=None)
-@given(columns=st.integers(1, 12), transform=st.sampled_from(TRANSFORMS), seed=st.integers(0, 99))
+@given(columns=st.integers(1, 12), transform=st.sampled_from(list(TRANSFORMS)), seed=st.integers(0, 99))
 def test_folding_adds_columns_before_the_transform(columns, transform, seed):
     x = csr_array(random_array((4, 9), density=0.5, rng=np.random.default_rng(seed), dtype=np.float32))
     before = x.toarray()
@@ -237,3 +237,8 @@ def test_folding_adds_columns_before_the_transform(columns, transform, seed):
     plain = {"none": lambda v: v, "binarize": lambda v: (v > 0).astype(float), "tanh": np.tanh, "log1p": np.log1p}
     np.testing.assert_allclose(found.toarray(), plain[transform](wanted), rtol=1e-6)
     np.testing.assert_array_equal(x.toarray(), before)
+
+
+def test_a_transform_that_does_not_exist_is_refused():
+    with pytest.raises(ConfigError, match="no input_transform 'sqrt'; it is one of none, binarize"):
+        fold_inputs(csr_array(np.eye(2)), None, "sqrt")

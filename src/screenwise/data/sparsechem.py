@@ -26,10 +26,15 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, csr_matrix, load_npz, save_npz
 
 from screenwise.data.sparsechem_tasks import TaskWeights, read_task_weights
-from screenwise.errors import DataError
+from screenwise.errors import ConfigError, DataError
 from screenwise.run import atomic_path
 
-TRANSFORMS = ("none", "binarize", "tanh", "log1p")
+TRANSFORMS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    "none": np.asarray,
+    "binarize": lambda data: data > 0,
+    "tanh": np.tanh,
+    "log1p": np.log1p,
+}
 """What `--input_transform` makes of each stored feature."""
 _PICKLED_MATRIX = (
     "{path} holds a pickled object, and reading one may run any code. Convert it once, where you trust it: "
@@ -333,22 +338,25 @@ def choose_folds(folding: NDArray[np.int64], folds: Sequence[int], option: str) 
 def fold_inputs(x: csr_array, columns: int | None, transform: str = "none") -> csr_array:
     """Return features folded to fewer columns (column modulo `columns`, values added), then transformed.
 
+    Raises
+    ------
+    ConfigError
+        There is no such transform.
+
     Examples
     --------
     >>> fold_inputs(csr_array(np.array([[1.0, 0, 2]])), 2, "binarize").toarray().tolist()
     [[1.0, 0.0]]
     """
+    if transform not in TRANSFORMS:
+        message = f"There is no input_transform {transform!r}; it is one of {', '.join(TRANSFORMS)}."
+        raise ConfigError(message)
     if columns is not None and x.shape[1] > columns:
         x = csr_array((x.data.copy(), x.indices % columns, x.indptr.copy()), shape=(x.shape[0], columns))
         x.sum_duplicates()
-    changes: dict[str, Callable[[Any], Any]] = {
-        "binarize": lambda data: data > 0,
-        "tanh": np.tanh,
-        "log1p": np.log1p,
-    }
-    if transform not in changes:
+    if transform == "none":
         return x
-    data = changes[transform](x.data).astype(np.float32)
+    data = TRANSFORMS[transform](x.data).astype(np.float32)
     return csr_array((data, x.indices, x.indptr), shape=x.shape)
 
 

@@ -218,4 +218,4 @@ def _told(
 ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
     for part, values in found:
         yield part, values
-        progress("predicting rows", part.stop, rows)
+        progress("Predicting rows", part.stop, rows)
