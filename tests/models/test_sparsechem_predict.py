@@ -11,16 +11,9 @@ from screenwise.data.sparsechem import SparseChemLabels
 from screenwise.data.sparsechem_tasks import TaskWeights
 from screenwise.errors import ModelError
 from screenwise.models.sparsechem import Statistics, first_network, sparsechem_cells
+from screenwise.models.sparsechem_judge import Judging, aggregation_weights, score_rows
 from screenwise.models.sparsechem_network import SparseChemTasks, network_shape
-from screenwise.models.sparsechem_predict import (
-    Asked,
-    Judging,
-    aggregation_weights,
-    predict_cells,
-    predict_hidden,
-    predict_outputs,
-    score_rows,
-)
+from screenwise.models.sparsechem_predict import Asked, predict_cells, predict_hidden, predict_outputs
 
 ROWS, COLUMNS = 80, 15
 TASKS = SparseChemTasks(4, 2, np.array([2, 0]))

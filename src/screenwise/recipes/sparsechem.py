@@ -33,8 +33,8 @@ from screenwise.models.sparsechem import (
     make_sparsechem_optimisers,
     sparsechem_cells,
 )
+from screenwise.models.sparsechem_judge import Judging, SparseChemScores, aggregation_weights, score_rows
 from screenwise.models.sparsechem_network import SparseChemTasks, network_shape, to_sparsechem
-from screenwise.models.sparsechem_predict import Judging, SparseChemScores, aggregation_weights, score_rows
 from screenwise.recipes.outcome import Outcome, Progress, silent
 from screenwise.recipes.sparsechem_settings import (
     SparseChemData,
@@ -228,22 +228,9 @@ def _training(fit: SparseChemFit, device: torch.device, notes: list[str]) -> Spa
         notes.append(
             "Mean and variance of values come from exact values of the training folds; SparseChem takes bounds too."
         )
-    return SparseChemTraining(
-        fit.epochs,
-        fit.batch_ratio,
-        fit.internal_batch_max,
-        fit.normalize_loss,
-        fit.regression_weight,
-        bool(fit.censored_loss),
-        fit.optimizer.lower(),
-        fit.optimizer_params,
-        fit.lr,
-        fit.weight_decay,
-        fit.lr_steps,
-        fit.lr_alpha,
-        mixed,
-        bool(fit.best_epoch),
-    )
+    given: dict[str, Any] = {name: getattr(fit, name) for name in SparseChemTraining.__dataclass_fields__}
+    flags = {"censored_loss": bool(fit.censored_loss), "best_epoch": bool(fit.best_epoch), "mixed_precision": mixed}
+    return SparseChemTraining(**given | flags | {"optimizer": fit.optimizer.lower()})
 
 
 def _files(data: SparseChemData) -> SparseChemFiles:
