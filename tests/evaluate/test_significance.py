@@ -6,7 +6,12 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from screenwise.errors import DataError
-from screenwise.evaluate.significance import benjamini_yekutieli, delong_test, squared_error_test
+from screenwise.evaluate.significance import (
+    benjamini_hochberg,
+    benjamini_yekutieli,
+    delong_test,
+    squared_error_test,
+)
 
 TASKS = 4
 
@@ -108,9 +113,10 @@ def test_cells_that_one_model_does_not_predict_are_left_out():
         delong_test(label, first, second[:-1], np.zeros(40, int), 1)
 
 
+@pytest.mark.parametrize(("correct", "method"), [(benjamini_hochberg, "bh"), (benjamini_yekutieli, "by")])
 @given(p=st.lists(st.floats(0, 1), max_size=30))
-def test_benjamini_yekutieli_equals_scipy(p):
-    ours = benjamini_yekutieli([*p, np.nan])
+def test_false_discovery_rates_equal_scipy(correct, method, p):
+    ours = correct([*p, np.nan])
     assert np.isnan(ours[-1])
-    wanted = stats.false_discovery_control(p, method="by") if p else np.zeros(0)
+    wanted = stats.false_discovery_control(p, method=method) if p else np.zeros(0)
     np.testing.assert_allclose(ours[:-1], wanted, atol=1e-12)

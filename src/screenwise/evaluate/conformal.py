@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from screenwise.errors import DataError
 from screenwise.evaluate.calibration import conformal_rank
 from screenwise.evaluate.grouped import divide, order_statistic
+from screenwise.evaluate.metrics import HALF
 from screenwise.prediction import CalibrationCells
 
 LEAST_LABELS = 10
@@ -30,7 +31,6 @@ LEAST_VALUES = 20
 """With fewer exact calibration values a task borrows from all tasks."""
 OWN, POOL, NONE = "own", "pool", "none"
 """Where a task's calibration comes from: its own cells, those of all tasks, or too few even of them."""
-HALF = 0.5
 
 
 def class_p_values(

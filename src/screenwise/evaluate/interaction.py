@@ -11,12 +11,12 @@ from screenwise.data.labels import canonical, genes_of
 from screenwise.errors import ConfigError, DataError
 from screenwise.evaluate.grouped import divide
 from screenwise.evaluate.interaction_null import (
-    benjamini_hochberg,
     empirical_scores,
     norm_p_value,
     outlier_p_value,
     two_sided,
 )
+from screenwise.evaluate.significance import benjamini_hochberg
 from screenwise.screen import Screen
 
 Floats = NDArray[np.float64]

@@ -9,6 +9,7 @@ from scipy.special import ndtr
 
 from screenwise.errors import DataError
 from screenwise.evaluate.bootstrap import resample
+from screenwise.evaluate.significance import benjamini_hochberg
 
 Floats = NDArray[np.float64]
 
@@ -16,29 +17,6 @@ QUARTILES = 2 * 0.6744897501960817
 """Distance of the quartiles of a normal distribution, in standard deviations."""
 FREEDOM = 3
 """Replicates that the pooled variance of a feature counts as, in `replicate_error`."""
-
-
-def benjamini_hochberg(p_value: ArrayLike) -> Floats:
-    """Return false discovery rates of p-values of any shape, all tested together; NaN stays NaN.
-
-    Benjamini and Hochberg, J. R. Stat. Soc. B 1995, 57, 289: the smallest level at which each is called.
-
-    Examples
-    --------
-    >>> benjamini_hochberg([0.01, 0.04, 0.03, np.nan]).tolist()
-    [0.03, 0.04, 0.04, nan]
-    """
-    p = np.asarray(p_value, np.float64)
-    out = np.full(p.shape, np.nan)
-    known = np.isfinite(p)
-    values = p[known]
-    order = np.argsort(-values, kind="stable")
-    number = len(values)
-    rate = values[order] * number / np.arange(number, 0, -1)
-    found = np.empty(number)
-    found[order] = np.minimum(np.minimum.accumulate(rate), 1.0)
-    out[known] = found
-    return out
 
 
 def two_sided(z: Floats) -> Floats:

@@ -15,9 +15,11 @@ from scipy.special import ndtr, stdtr
 
 from screenwise.errors import DataError
 from screenwise.evaluate.grouped import Grouped, Scores, divide, group
-from screenwise.evaluate.interaction_null import benjamini_hochberg
 from screenwise.evaluate.metrics import HALF
 from screenwise.evaluate.sweep import order_by_task
+
+ROUNDING = 1e-12
+"""A standard error below this share of its difference is what rounding leaves of none."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,29 @@ def squared_error_test(
     return _tested(found.mean, found.error_square, found.number - 1)
 
 
+def benjamini_hochberg(p_value: ArrayLike) -> NDArray[np.float64]:
+    """Return false discovery rates of p-values of any shape, all tested together; NaN stays NaN.
+
+    Benjamini and Hochberg, J. R. Stat. Soc. B 1995, 57, 289: the smallest level at which each is called.
+
+    Examples
+    --------
+    >>> benjamini_hochberg([0.01, 0.04, 0.03, np.nan]).tolist()
+    [0.03, 0.04, 0.04, nan]
+    """
+    p = np.asarray(p_value, np.float64)
+    out = np.full(p.shape, np.nan)
+    known = np.isfinite(p)
+    values = p[known]
+    order = np.argsort(-values, kind="stable")
+    number = len(values)
+    rate = values[order] * number / np.arange(number, 0, -1)
+    found = np.empty(number)
+    found[order] = np.minimum(np.minimum.accumulate(rate), 1.0)
+    out[known] = found
+    return out
+
+
 def benjamini_yekutieli(p_value: ArrayLike) -> NDArray[np.float64]:
     """Return false discovery rates of p-values under any dependence, (m,); NaN stay NaN and do not count.
 
@@ -151,14 +176,10 @@ def _spread(x: NDArray[np.float64], task: NDArray[np.int64], tasks: int) -> _Spr
 def _tested(difference: Scores, error_square: Scores, freedom: Scores | None) -> PairedTest:
     """Return two-sided p-values: of Student's t, or of the normal distribution where `freedom` is None."""
     error = np.sqrt(error_square)
-    # A spread of nothing but rounding error is none.
     error[error < ROUNDING * np.abs(difference)] = 0.0
     z = -np.abs(divide(difference, error))
     p = 2 * (ndtr(z) if freedom is None else stdtr(np.maximum(freedom, 1), z))
     return PairedTest(difference, error, np.where((error == 0) & (difference == 0), 1.0, p))
-
-
-ROUNDING = 1e-12
 
 
 def _outranked(
