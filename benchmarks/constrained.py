@@ -25,7 +25,8 @@ from screenwise.design.constraints import Constraints, with_scaffold
 from screenwise.design.plate import PlateRules
 from screenwise.design.rules import Bench, apply_constraints
 from screenwise.rng import derive_seed
-from screenwise.simulate.replay import mark_hits, start_rows
+from screenwise.simulate.replay import mark_hits
+from screenwise.simulate.start import start_rows
 
 PLATE = PlateRules(96, positive=4, negative=4, replicates=4)
 ROUNDS, START = 6, 84

@@ -30,12 +30,12 @@ from screenwise.data.datasets import load_dataset  # noqa: E402
 from screenwise.data.replicate import one_row_per_condition  # noqa: E402
 from screenwise.evaluate.metrics import roc_auc  # noqa: E402
 from screenwise.represent.features import join_features  # noqa: E402
+from screenwise.simulate.curves import summarise_policies  # noqa: E402
 from screenwise.simulate.replay import (  # noqa: E402
     ReplaySettings,
     choose_at_random,
     mark_hits,
     run_replay,
-    summarise_curves,
 )
 
 TARGETS = {"CHEMBL234_Ki": 0.55, "CHEMBL214_Ki": 0.69}
@@ -75,7 +75,7 @@ def replay(screen, objective, settings, policies):
         began = time.process_time()
         curves.append(run_replay({policy: proposer}, screen, settings))
         seconds[policy] = (time.process_time() - began) / len(settings.seeds)
-    return summarise_curves(pd.concat(curves)).set_index("policy"), seconds
+    return summarise_policies(pd.concat(curves)).set_index("policy"), seconds
 
 
 def warm(proposer, screen, objective, settings):
@@ -107,10 +107,10 @@ def figures_of(name, table, seconds, bar=None, most_seconds=3):
         out[f"{name}_{policy}_cpu_s"] = {"value": round(seconds[policy], 2)}
     out[f"{name}_auto_prepare_cpu_s"] = {"value": round(seconds["auto_prepare"], 2)}
     auto = table.loc["auto"]
-    gain = interval(auto["difference"], auto["difference_lower"], auto["difference_upper"])
+    gain = interval(auto["over_greedy"], auto["over_greedy_lower"], auto["over_greedy_upper"])
     out[f"{name}_auto_over_greedy"] = gain | {"bar": "> 0"}
-    out[f"{name}_auto_over_greedy_seeds_won"] = {"value": int(auto["won"])}
-    out[f"{name}_auto_over_greedy_seeds_lost"] = {"value": int(auto["lost"])}
+    out[f"{name}_auto_over_greedy_seeds_won"] = {"value": int(auto["won_greedy"])}
+    out[f"{name}_auto_over_greedy_seeds_lost"] = {"value": int(auto["lost_greedy"])}
     if bar is not None:
         out[f"{name}_auto"]["bar"] = f">= {bar}"
         out[f"{name}_auto_cpu_s"]["bar"] = f"<= {most_seconds}"

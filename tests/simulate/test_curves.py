@@ -73,6 +73,22 @@ def test_one_row_of_each_pool_and_policy_with_paired_differences():
     assert table.loc[("q", "random"), "saved_random"] == 0
 
 
+def test_one_pool_needs_no_name_and_seeds_are_paired():
+    ends = {"greedy": [2, 4, 6], "auto": [3, 5, 6]}
+    parts = [curve([0, 1, end], name, seed) for name, found in ends.items() for seed, end in enumerate(found)]
+    curves = pd.concat(parts).drop(columns="pool")
+    table = summarise_policies(curves).set_index("policy")
+    auto = table.loc["auto"]
+    assert auto["over_greedy"] == pytest.approx(0.2 / 3)
+    half = 4.302652729911275 * np.std([0.1, 0.1, 0.0], ddof=1) / np.sqrt(3)
+    assert auto["over_greedy_upper"] - auto["over_greedy"] == pytest.approx(half)
+    assert (auto["won_greedy"], auto["lost_greedy"], table.loc["greedy", "over_greedy"]) == (2, 0, 0)
+    alone = summarise_policies(curves[(curves["seed"] == 0) & (curves["policy"] == "auto")])
+    assert alone["hit_fraction"].tolist() == [0.3]
+    assert alone[["lower", "over_greedy"]].isna().all(axis=None)
+    assert len(mean_curves(curves)) == 6
+
+
 def test_mean_curves_have_intervals_over_seeds():
     table = mean_curves(pd.concat([curve([0, 2, 4], seed=0), curve([0, 4, 8], seed=1)]))
     assert table["hit_fraction"].tolist() == pytest.approx([0, 0.3, 0.6])

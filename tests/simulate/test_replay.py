@@ -17,9 +17,8 @@ from screenwise.simulate.replay import (
     choose_at_random,
     mark_hits,
     run_replay,
-    start_rows,
-    summarise_curves,
 )
+from screenwise.simulate.start import start_rows
 
 
 def screen(size=200, tasks=2):
@@ -226,22 +225,6 @@ def test_more_seeds_use_those_that_are_there_and_a_nameless_policy_is_never_kept
 def test_hits_include_ties_at_the_edge():
     assert mark_hits(np.array([1.0, 1.0, 1.0, 0.0]), 0.25).tolist() == [True, True, True, False]
     assert mark_hits(np.arange(1000.0), 0.05).sum() == 50
-
-
-def test_summary_pairs_seeds_and_gives_t_intervals():
-    def lines(policy, ends):
-        return [(policy, seed, 1, 10, 1, end, 0.0) for seed, end in enumerate(ends)]
-
-    curves = pd.DataFrame(lines("greedy", [0.2, 0.4, 0.6]) + lines("auto", [0.3, 0.5, 0.6]), columns=CURVE_COLUMNS)
-    table = summarise_curves(curves).set_index("policy")
-    auto = table.loc["auto"]
-    assert auto["difference"] == pytest.approx(0.2 / 3)
-    half = 4.302652729911275 * np.std([0.1, 0.1, 0.0], ddof=1) / np.sqrt(3)
-    assert auto["difference_upper"] - auto["difference"] == pytest.approx(half)
-    assert (auto["won"], auto["lost"], table.loc["greedy", "difference"]) == (2, 0, 0)
-    alone = summarise_curves(curves[(curves["seed"] == 0) & (curves["policy"] == "auto")])
-    assert alone["hit_fraction"].tolist() == [0.3]
-    assert alone[["lower", "difference"]].isna().all(axis=None)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ def mean_curves(curves: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     Parameters
     ----------
     curves
-        As `screenwise.simulate.replay.run_replay` returns them, with a column `pool`.
+        As `screenwise.simulate.replay.run_replay` returns them; those of several pools have a column `pool`.
     level
         Of the t intervals; NaN with one seed.
 
@@ -25,11 +25,15 @@ def mean_curves(curves: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
         `pool, policy, round, measured, seeds, hit_fraction, lower, upper, best`.
     """
     lines = []
-    for (pool, policy, number), part in curves.groupby(["pool", "policy", "round"], sort=False):
+    for (pool, policy, number), part in _of_pools(curves).groupby(["pool", "policy", "round"], sort=False):
         found = t_interval(part["hit_fraction"], level)
         lines.append((pool, policy, number, part["measured"].mean(), len(part), *found, part["best"].mean()))
     names = ["pool", "policy", "round", "measured", "seeds", "hit_fraction", "lower", "upper", "best"]
     return pd.DataFrame(lines, columns=names)
+
+
+def _of_pools(curves: pd.DataFrame) -> pd.DataFrame:
+    return curves if "pool" in curves else curves.assign(pool="")
 
 
 def area_under_curve(measured: pd.Series, found: pd.Series) -> float:
@@ -93,7 +97,7 @@ def summarise_policies(curves: pd.DataFrame, level: float = 0.95) -> pd.DataFram
         with `_lower` and `_upper`, and `won_B`, `lost_B` (seeds).
     """
     lines = []
-    for pool, mine in curves.groupby("pool", sort=False):
+    for pool, mine in _of_pools(curves).groupby("pool", sort=False):
         runs = {
             key: part.sort_values("round", kind="stable") for key, part in mine.groupby(["policy", "seed"], sort=False)
         }

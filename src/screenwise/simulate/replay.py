@@ -18,21 +18,7 @@ from screenwise.processes import Workers, check_sendable
 from screenwise.rng import derive_seed, stream
 from screenwise.run import atomic_path
 from screenwise.screen import Screen
-from screenwise.simulate.start import STARTS, begin, start_rows, start_size
-
-__all__ = [
-    "CURVE_COLUMNS",
-    "Proposer",
-    "Replay",
-    "ReplaySettings",
-    "Turn",
-    "choose_at_random",
-    "mark_hits",
-    "run_replay",
-    "start_rows",
-    "summarise_curves",
-    "t_interval",
-]
+from screenwise.simulate.start import STARTS, begin, start_size
 
 CURVE_COLUMNS = ["policy", "seed", "round", "measured", "hits", "hit_fraction", "best"]
 
@@ -327,40 +313,6 @@ def mark_hits(utility: NDArray[np.float64], share: float) -> NDArray[np.bool_]:
     count = max(1, round(share * len(utility)))
     edge = np.sort(utility)[-count]
     return np.asarray(utility >= edge)
-
-
-def summarise_curves(curves: pd.DataFrame, baseline: str = "greedy", level: float = 0.95) -> pd.DataFrame:
-    """Return one row per policy: hits found at the end, and the paired difference to a baseline.
-
-    Parameters
-    ----------
-    curves
-        As `run_replay` returns them.
-    baseline
-        Policy to compare with, seed by seed; without it in the curves the differences are NaN.
-    level
-        Of the t intervals over seeds; NaN with one seed.
-
-    Returns
-    -------
-    DataFrame
-        `policy, seeds, measured, hit_fraction, lower, upper, difference, difference_lower,
-        difference_upper, won, lost` (the last two count seeds).
-    """
-    last = curves.sort_values("round").groupby(["policy", "seed"], sort=False).tail(1)
-    ends = last.pivot_table(index="seed", columns="policy", values="hit_fraction", aggfunc="first")
-    measured = last.groupby("policy")["measured"].mean()
-    lines = []
-    for policy in dict.fromkeys(curves["policy"]):
-        share = ends[policy].dropna()
-        paired = (ends[policy] - ends[baseline]).dropna() if baseline in ends else share.iloc[:0]
-        won_lost = (int((paired > 0).sum()), int((paired < 0).sum()))
-        lines.append(
-            (policy, len(share), measured[policy], *t_interval(share, level), *t_interval(paired, level), *won_lost)
-        )
-    names = ["policy", "seeds", "measured", "hit_fraction", "lower", "upper"]
-    names += ["difference", "difference_lower", "difference_upper", "won", "lost"]
-    return pd.DataFrame(lines, columns=names)
 
 
 def t_interval(values: pd.Series, level: float = 0.95) -> tuple[float, float, float]:
