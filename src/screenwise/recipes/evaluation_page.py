@@ -9,8 +9,8 @@ from screenwise.evaluate.metrics import HALF
 from screenwise.evaluate.scoring import ALL_METRICS
 from screenwise.evaluate.sparsechem_scores import aggregate
 from screenwise.report import figures
-from screenwise.report.gain_figures import ecdf
 from screenwise.report.html import Picture, Section, Table
+from screenwise.report.task_figures import ecdf
 
 SHOWN = {
     "classification": ("roc_auc", "auc_pr", "auc_pr_calibrated", "bedroc", "f1_best", "kappa", "brier", "ece"),

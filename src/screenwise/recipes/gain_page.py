@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from screenwise.report.gain_figures import delta_ecdf, ecdf, score_ecdf
 from screenwise.report.html import Picture, Section, Table, write_report
+from screenwise.report.task_figures import delta_ecdf, ecdf, score_ecdf
 from screenwise.run import read_json
 
 DRAWN = ("roc_auc", "auc_pr_calibrated", "rmse", "rmse_censored")

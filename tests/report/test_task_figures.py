@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 
 from screenwise.errors import ColumnError
-from screenwise.report.gain_figures import delta_ecdf, ecdf, score_ecdf
 from screenwise.report.ink import to_svg
+from screenwise.report.task_figures import delta_ecdf, ecdf, score_ecdf
 
 RNG = np.random.default_rng(0)
 NAMES = ["run <b>&", "$x_1$"]
