@@ -8,8 +8,8 @@ from screenwise.errors import ConfigError
 from screenwise.models import MODELS, model_class
 from screenwise.protocols import Embeds, HasPosterior, KnowsFunctions
 
-FORESTS = ("embedding", "class_draws")
-"""What a forest knows and a Gaussian process does not: what needs it asks a forest unless told otherwise."""
+KNOWN_TO_FORESTS = ("embedding", "class_draws")
+"""Needs that forests meet and Gaussian processes do not: who asks for one gets a forest unless told otherwise."""
 
 
 def named_policy(name: str) -> Policy:
@@ -35,7 +35,7 @@ def named_policy(name: str) -> Policy:
         raise ConfigError(message)
     if acquisition == "random":
         return POLICIES["random"]
-    model = model or ("forest" if set(FORESTS) & set(BATCHES[acquisition].needs) else "gp")
+    model = model or ("forest" if set(KNOWN_TO_FORESTS) & set(BATCHES[acquisition].needs) else "gp")
     return Policy(model=model, acquisition=acquisition, scaled=model == "gp")
 
 
@@ -84,7 +84,7 @@ def check_policy(
     other = named_policy(policy.acquisition).model
     able = "class_draws" not in lacking or yes_no
     cure = ""
-    if other != policy.model and set(lacking) & set(FORESTS) and able:
+    if other != policy.model and set(lacking) & set(KNOWN_TO_FORESTS) and able:
         ways = f"{other}:{policy.acquisition} in a replay, --model {other} in a campaign"
         cure = f" A {other} does: {ways}."
     message = f"The policy {name} needs {' and '.join(WANTED[need] for need in lacking)}.{cure}"

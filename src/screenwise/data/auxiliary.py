@@ -1,6 +1,6 @@
 """Auxiliary tasks beside the main ones: they teach, and are not scored.
 
-Such as single-dose screens of a whole library, or what another model is sure of (pseudo-labels). MELLODY-TUNER
+Such as single-dose screens of a whole library, or what another model is sure of (pseudo-labels). MELLODDY-TUNER
 calls them AUX_HTS and AUX_PL; there too their weight in training is small and that in scores 0.
 """
 
@@ -13,7 +13,7 @@ from screenwise.errors import DataError
 from screenwise.screen import Cells, Screen, make_screen, targets_from_cells, task_column
 
 WEIGHT = 0.1
-"""Weight of an auxiliary task in training where its table says none: MELLODY-TUNER's."""
+"""Weight of an auxiliary task in training where its table says none: MELLODDY-TUNER's."""
 SUFFIX = " (auxiliary)"
 """What follows the name of an auxiliary task that a main one has too."""
 

@@ -20,6 +20,7 @@ from screenwise.data.sparsechem import (
     read_matrix,
 )
 from screenwise.errors import ConfigError, DataError
+from screenwise.models.multitask_cells import CellTable
 from screenwise.models.multitask_network import MultiTaskNetwork
 from screenwise.models.sparsechem import (
     FoldedRows,
@@ -140,7 +141,7 @@ class Study:
     """A network, what it learns from, and how it is judged."""
 
     network: MultiTaskNetwork
-    table: Any
+    table: CellTable
     rows: tuple[NDArray[np.int64], NDArray[np.int64]]
     """Rows of the table that are learned from, and those that judge."""
     training: SparseChemTraining
