@@ -4,12 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from screenwise.data.columns import Columns
+from screenwise.errors import DataError
 from screenwise.evaluate.conformal import class_p_values, conformal_table, label_sets
 from screenwise.recipes import predictions
-from screenwise.recipes.domain import domain, learn_trust
+from screenwise.recipes.domain import domain
 from screenwise.recipes.fitted_run import open_run, task_table
 from screenwise.recipes.learn import fit, predict
-from screenwise.recipes.settings import FitSettings
+from screenwise.recipes.settings import FitSettings, Reading
+from screenwise.recipes.trust import learn_trust
 from screenwise.represent.fingerprint import Fingerprint
 from screenwise.represent.similarity import count_tanimoto
 
@@ -145,6 +148,12 @@ def test_conditions_alone_have_no_validity_and_unreadable_ones_no_sets(folder):
     assert bad["note"].str.contains("ring").all()
     assert all(row.get("valid for values") is None for row in outcome.table)
     assert any("validity is not known" in note for note in outcome.notes)
+
+
+def test_measurements_that_are_named_and_not_there_are_an_error(folder):
+    with pytest.raises(DataError, match="nope"):
+        domain(folder / "run", str(folder / "ask.csv"), folder / "x.csv", reading=Reading(Columns(value="nope")))
+    assert not (folder / "x.csv").exists()
 
 
 def test_conditions_that_the_fit_has_seen_do_not_count(folder):

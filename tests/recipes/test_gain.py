@@ -117,7 +117,7 @@ def test_auxiliary_tasks_are_not_scored(place, tmp_path):
 
 
 def test_a_run_without_calibration_cells_is_told_of(place, tmp_path, monkeypatch):
-    monkeypatch.setattr("screenwise.recipes.domain.HasCalibration", type(open_run(place / "mean")))
+    monkeypatch.setattr("screenwise.recipes.trust.HasCalibration", type(open_run(place / "mean")))
     runs = (place / "mean", place / "ridge")
     outcome = gain(*runs, str(place / "test.csv"), tmp_path, GainSettings(replicates=20))
     assert any("ridge keeps no predictions" in note for note in outcome.notes)

@@ -13,45 +13,22 @@ from screenwise.condition import factor_columns
 from screenwise.data.table_parts import write_parts
 from screenwise.errors import DataError
 from screenwise.evaluate import conformal
-from screenwise.evaluate.conformal import NONE, OWN, POOL, Widths
+from screenwise.evaluate.conformal import NONE, OWN, POOL
 from screenwise.models.nearest import Neighbours, learn_neighbours, nearest
-from screenwise.prediction import CalibrationCells, Prediction
+from screenwise.prediction import Prediction
 from screenwise.processes import usual_jobs
-from screenwise.protocols import HasCalibration
 from screenwise.recipes.fitted_run import columns_of, conditions_for, open_run, own_columns, seen_by, task_table
 from screenwise.recipes.outcome import Outcome, Progress, silent
-from screenwise.recipes.predictions import cells_in_domain, main_tasks, predict_chunks
+from screenwise.recipes.predictions import cells_in_domain, predict_chunks
 from screenwise.recipes.settings import Reading
 from screenwise.recipes.tables import measured
+from screenwise.recipes.trust import Trust, learn_trust
 from screenwise.represent.fingerprint_store import computing
 
 ERRORS = (0.1, 0.2, 0.3)
 """Error levels of the summary."""
 SETS = np.array(["none", "0", "1", "0 or 1"], object)
 """What a conformal set says, by 1 x (holds 0) + 2 x (holds 1)."""
-
-
-@dataclass(frozen=True)
-class Trust:
-    """What a run knows of its own reliability."""
-
-    main: NDArray[np.int64]
-    """(t,) which of the run's tasks are asked about: not the auxiliary ones."""
-    tasks: pd.DataFrame
-    """(t,) name, kind."""
-    cells: CalibrationCells
-    """Their `task` counts these tasks."""
-    widths: dict[float, Widths]
-    """By error level."""
-    classes: NDArray[np.bool_]
-    """(t,) which tasks are classes."""
-    source: NDArray[np.object_]
-    """(t,) whose cells calibrate a task: "own", "pool" (of all tasks), "none"."""
-
-    @property
-    def labels(self) -> CalibrationCells:
-        """Calibration cells of classes."""
-        return self.cells.take(self.classes[self.cells.task])
 
 
 @dataclass(frozen=True)
@@ -105,25 +82,6 @@ def domain(
     return Outcome(facts, tally.summary(), notes, {"domain": str(out)})
 
 
-def learn_trust(model: Any, tasks: pd.DataFrame, errors: tuple[float, ...]) -> Trust:
-    """Learn from a model's calibration cells how wide intervals must be; a model without any knows nothing."""
-    empty = np.zeros(0, np.float32)
-    cells = CalibrationCells(np.zeros(0, np.int64), empty, np.zeros(0, np.int8), empty, empty)
-    if isinstance(model, HasCalibration):
-        cells = model.calibration_cells()
-    main = main_tasks(tasks)
-    place = np.full(len(tasks), -1)
-    place[main] = np.arange(len(main))
-    cells = replace(cells, task=place[cells.task]).take(place[cells.task] >= 0)
-    tasks = tasks.iloc[main].reset_index(drop=True)
-    classes = (tasks["kind"] == "classification").to_numpy(bool)
-    values = cells.take(~classes[cells.task])
-    widths = {error: conformal.learn_widths(values, len(tasks), error) for error in errors}
-    labels = conformal.class_source(cells.take(classes[cells.task]), len(tasks))
-    worse = np.where((labels == NONE).any(axis=1), NONE, np.where((labels == POOL).any(axis=1), POOL, OWN))
-    return Trust(main, tasks, cells, widths, classes, np.where(classes, worse, widths[errors[0]].source).astype(object))
-
-
 def _training(run: Path, tasks: int, main: NDArray[np.int64]) -> tuple[Neighbours | None, NDArray[np.object_]]:
     """Return the run's training conditions and their names; none of a run that keeps their ids alone."""
     train = pd.read_parquet(run / "training.parquet")
@@ -144,9 +102,12 @@ def _truth(
     conditions, tasks = known
     none = np.zeros(0, np.int64)
     nothing = Truth(none, none, np.zeros(0, np.float32), np.zeros(0, np.int8))
+    named = any(getattr(reading.columns, name) is not None for name in ("task", "value", "tasks", "label"))
     try:
         screen = measured(table, replace(reading, columns=columns_of(run, table, reading.columns))).screen
-    except DataError:  # a table of structures alone: nothing to be checked against
+    except DataError:
+        if named:  # the user says that there are measurements
+            raise
         return nothing, [f"{table} holds no measured values of the run's tasks: validity is not known."]
     cells = screen.targets.cells()
     place = pd.Index(tasks["name"].astype(str)).get_indexer(screen.task_names)
@@ -179,13 +140,13 @@ def _parts(
         n = len(prediction.mean)
         task = np.tile(np.arange(t), n)
         mean, std = prediction.mean.ravel(), _std(prediction).ravel()
-        p = _p_values(trust, mean, task)
+        p = trust.p_values(mean, task)
         row, similarity = np.full((n, t), -1), np.full((n, t), np.nan, np.float32)
         if known is not None:
             row, similarity = nearest(known, conditions.iloc[first : first + n].reset_index(drop=True))
         inside = cells_in_domain(prediction)
         tally.add(first, (mean, std, p), (similarity, inside))
-        low, high = _ends(trust, error, mean, std, task)
+        low, high = trust.ends(error, mean, std, task)
         sets = conformal.label_sets(p, error)
         says = np.where(trust.classes[task] & np.isfinite(mean), SETS[sets[:, 0] + 2 * sets[:, 1]], "")
         neighbour = np.where(row >= 0, names[row], "").astype(object) if len(names) else np.full((n, t), "", object)
@@ -220,23 +181,6 @@ def _variance(prediction: Prediction) -> NDArray[np.float32]:
     return np.square(_std(prediction))
 
 
-def _p_values(trust: Trust, mean: NDArray[np.float32], task: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return p-values of 0 and 1, (m, 2); NaN for values."""
-    p = np.full((len(mean), 2), np.nan)
-    mine = trust.classes[task]
-    p[mine] = conformal.class_p_values(trust.labels, mean[mine], task[mine])
-    return p
-
-
-def _ends(
-    trust: Trust, error: float, mean: NDArray[np.float32], std: NDArray[np.float32], task: NDArray[np.int64]
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return the ends of conformal intervals, (m,) each; NaN for classes and where nothing calibrates them."""
-    factor = np.where(trust.classes, np.nan, trust.widths[error].factor)
-    half = np.where(np.isfinite(factor), factor, np.nan)[task] * std
-    return mean - half, mean + half
-
-
 class _Tally:
     """Adds up what the summary says, part by part."""
 
@@ -259,7 +203,7 @@ class _Tally:
         for error, sums in self.sums.items():
             sets = conformal.label_sets(p[classes], error)
             sums[0] = sums[0] + conformal.label_counts(sets, task[classes], t, value[classes])
-            ends = _ends(self.trust, error, mean, std, task)
+            ends = self.trust.ends(error, mean, std, task)
             sums[1] = sums[1] + conformal.interval_counts(ends, (task, value, relation), t)
         if inside is not None:
             self.counts["inside"] += int(inside.sum())

@@ -16,7 +16,6 @@ from screenwise.evaluate import conformal
 from screenwise.evaluate.bootstrap import signed_rank
 from screenwise.evaluate.deltas import GainPlan, PairedCells, gain_tables, groups_of, relative_improvement
 from screenwise.processes import usual_jobs
-from screenwise.recipes.domain import Trust, learn_trust
 from screenwise.recipes.fitted_run import (
     columns_of,
     open_run,
@@ -29,6 +28,7 @@ from screenwise.recipes.outcome import Outcome, Progress, silent
 from screenwise.recipes.predictions import main_tasks, predict_chunks
 from screenwise.recipes.settings import GainSettings, Reading
 from screenwise.recipes.tables import measured
+from screenwise.recipes.trust import Trust, learn_trust
 from screenwise.represent.fingerprint_store import computing
 from screenwise.run import write_json
 from screenwise.screen import Screen
@@ -190,12 +190,10 @@ def _counts(trust: Trust, columns: NDArray[Any], error: float, parts: Any) -> tu
     t = len(columns)
     task = np.tile(np.arange(t), len(mean) // t)
     classes = trust.classes[columns][task] & np.isfinite(mean)
-    p = conformal.class_p_values(trust.labels, mean[classes], columns[task[classes]])
-    sets = conformal.label_sets(p, error)
-    factor = trust.widths[error].factor[columns]
-    half = np.where(trust.classes[columns] | ~np.isfinite(factor), np.nan, factor)[task] * std
+    sets = conformal.label_sets(trust.p_values(mean[classes], columns[task[classes]]), error)
     labels = conformal.label_counts(sets, task[classes], t, value[classes])
-    return labels, conformal.interval_counts((mean - half, mean + half), (task, value, relation), t)
+    ends = trust.ends(error, mean, std, columns[task])
+    return labels, conformal.interval_counts(ends, (task, value, relation), t)
 
 
 def _shares(trust: Trust, columns: NDArray[Any], sums: list[Any]) -> pd.DataFrame:

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from screenwise.data.auxiliary import WEIGHT, auxiliary_tasks
 from screenwise.data.table_parts import write_parts
 from screenwise.errors import ConfigError, ModelError
-from screenwise.evaluate.conformal import NONE, class_p_values, label_sets
+from screenwise.evaluate.conformal import NONE, label_sets
 from screenwise.prediction import Prediction
 from screenwise.processes import usual_jobs
-from screenwise.recipes.domain import Trust, learn_trust
 from screenwise.recipes.fitted_run import conditions_for, open_run, own_columns, seen_by, task_table
 from screenwise.recipes.outcome import Outcome, Progress, silent
 from screenwise.recipes.predictions import predict_chunks
 from screenwise.recipes.settings import PseudolabelSettings, Reading
+from screenwise.recipes.trust import Trust, learn_trust
 from screenwise.represent.fingerprint_store import computing
 from screenwise.screen import Screen, make_screen
 
@@ -143,7 +143,7 @@ def _labels(trust: Trust, prediction: Prediction, error: float) -> NDArray[np.fl
     n, t = prediction.mean.shape
     usable = np.tile(trust.classes & (trust.source != NONE), n)
     mean, task = prediction.mean.ravel()[usable], np.tile(np.arange(t), n)[usable]
-    sets = label_sets(class_p_values(trust.labels, mean, task), error)
+    sets = label_sets(trust.p_values(mean, task), error)
     label = np.full(n * t, np.nan, np.float32)
     label[usable] = np.where(sets[:, 0] != sets[:, 1], sets[:, 1], np.nan)
     return label.reshape(n, t)
