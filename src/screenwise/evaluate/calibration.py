@@ -219,24 +219,13 @@ def conformal_quantiles(score: ArrayLike, alpha: float, task: ArrayLike, tasks: 
     return order_statistic(scores, conformal_rank(number, alpha), index, tasks)
 
 
-def normalised_scores(value: ArrayLike, mean: ArrayLike, std: ArrayLike) -> NDArray[np.float64]:
-    """Return non-conformity scores |value - mean| / std, (m,) (Papadopoulos et al. 2008).
-
-    Examples
-    --------
-    >>> normalised_scores([3.0], [1.0], [2.0]).tolist()
-    [1.0]
-    """
-    return np.abs(divide(np.asarray(value, np.float64) - np.asarray(mean, np.float64), std))
-
-
 def conformal_factor(score: ArrayLike, alpha: float = 0.1) -> float:
     """Return what to multiply a standard deviation by so that its Gaussian interval holds 1 - alpha.
 
     Parameters
     ----------
     score
-        (m,) `normalised_scores` of cells that the model did not learn from (leave-one-out, leave-scaffold-out).
+        (m,) |value - mean| / std of cells that the model did not learn from (leave-one-out, leave-scaffold-out).
     alpha
         Share of errors allowed.
 
