@@ -22,8 +22,8 @@ CLASSIFICATION = {
     "average_precision": lambda y, p: reference.average_precision_score(y, p) if len(set(y)) > 1 else np.nan,
     "brier": lambda y, p: np.mean((y - p) ** 2),
     "log_loss": lambda y, p: reference.log_loss(y, p, labels=[0, 1]),
-    "accuracy": lambda y, p: reference.accuracy_score(y, p > 0.5),
-    "balanced_accuracy": lambda y, p: reference.balanced_accuracy_score(y, p > 0.5) if len(set(y)) > 1 else np.nan,
+    "accuracy": lambda y, p: reference.accuracy_score(y, p >= 0.5),
+    "balanced_accuracy": lambda y, p: reference.balanced_accuracy_score(y, p >= 0.5) if len(set(y)) > 1 else np.nan,
 }
 
 

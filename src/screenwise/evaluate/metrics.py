@@ -195,7 +195,7 @@ def log_loss(value: ArrayLike, prediction: ArrayLike, task: ArrayLike, tasks: in
 
 
 def accuracy(value: ArrayLike, prediction: ArrayLike, task: ArrayLike, tasks: int, *, weight: Any = None) -> Scores:
-    """Return shares of cells on the right side of 0.5, (t,).
+    """Return shares of cells on the right side of 0.5, (t,); a probability of 0.5 itself calls a positive.
 
     Examples
     --------
@@ -203,7 +203,7 @@ def accuracy(value: ArrayLike, prediction: ArrayLike, task: ArrayLike, tasks: in
     [0.5]
     """
     cells = group(value, prediction, task, tasks, weight)
-    return cells.mean((cells.value > HALF) == (cells.prediction > HALF))
+    return cells.mean((cells.value > HALF) == (cells.prediction >= HALF))
 
 
 def balanced_accuracy(
@@ -218,14 +218,14 @@ def balanced_accuracy(
     """
     cells = group(value, prediction, task, tasks, weight)
     positive = (cells.value > HALF).astype(np.float64)
-    right = (positive > 0) == (cells.prediction > HALF)
+    right = (positive > 0) == (cells.prediction >= HALF)
     number = cells.total(positive)
     high = divide(cells.total(positive * right), number)
     return (high + divide(cells.total((1 - positive) * right), cells.count() - number)) / 2
 
 
 HALF = 0.5
-"""Labels and probabilities above it mean "positive"."""
+"""Labels above it are positive; probabilities from it on call a positive."""
 
 
 def _centred_ranks(cells: Grouped, x: NDArray[np.float64]) -> NDArray[np.float64]:
