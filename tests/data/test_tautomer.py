@@ -49,6 +49,8 @@ def flat(smiles):
         "SC1=NCCN1",
         "CC12CCC(O1)C1C(=O)N(C)C(=O)C12",  # two regions in a ring that may become aromatic
         "CC(=O)NC(C)C(=O)NC(CS)C(=O)N",
+        "COc1nc[nH]c1OCC",  # surroundings that look alike and are not
+        "CCNC(=NC)NCCC",
     ],
 )
 def test_same_as_the_whole_molecule(smiles):

@@ -30,7 +30,8 @@ def live_regions(smiles):
         ("O=CC(O)CC", [[0, 1, 2, 3, 4]]),  # a hydroxyl beside the carbonyl passes it on to the next carbon
         ("O=CC(OC)CC", [[0, 1, 2]]),
         ("Oc1ccc(C(N)=O)cc1", [[5, 6, 7]]),
-        ("Cc1ccccn1", [[0, 1, 2, 3, 4, 5, 6]]),
+        ("Cc1ccccn1", []),  # nor does carbon give a hydrogen into an aromatic ring
+        ("Nc1ccccn1", [[0, 1, 2, 3, 4, 5, 6]]),
     ],
 )
 def test_regions(smiles, regions):

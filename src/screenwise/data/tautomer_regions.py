@@ -18,7 +18,8 @@ def mobile_regions(
     A region is made of unsaturated atoms that are bonded to each other, and of the saturated neighbours whose
     hydrogen may leave: on N, O, P, S, Se, Te and on carbon. A carbon that may become unsaturated passes it on
     to its own O-H, S-H, NH2 and aryl-NH, and these to its other carbons. Aromatic systems of nothing but neutral
-    carbon part regions: to take them apart costs far more than any other change may win.
+    carbon part regions, and saturated carbon gives no hydrogen into an aromatic ring: to take a ring apart costs far
+    more, by RDKit's score, than any other change may win.
 
     Parameters
     ----------
@@ -97,7 +98,8 @@ def _links(order: Any, number: Any, hydrogens: Any, system: Any, inert: Any) -> 
         for other in range(n):
             if order[atom, other] == 0 or inert[other]:
                 continue
-            if unsaturated[other] or (hydrogens[other] > 0 and _may_give(number[other])):
+            gives = hydrogens[other] > 0 and _may_give(number[other])
+            if unsaturated[other] or (gives and not (system[atom] >= 0 and number[other] == _CARBON)):
                 link[atom, other] = link[other, atom] = taking[other] = True
                 if not unsaturated[other] and number[other] == _CARBON and not waiting[other]:
                     waiting[other], stack[top] = True, other
