@@ -1,6 +1,5 @@
 """Assay tables into matrices, as partners prepare them alike: structures, folds, tasks, weights, and a report."""
 
-import itertools
 import platform
 import shutil
 from importlib.metadata import version
@@ -25,6 +24,7 @@ from screenwise.recipes.outcome import Outcome, Progress, silent
 from screenwise.recipes.tune_files import MODELS, write_activity_tables, write_models, write_structure_tables
 from screenwise.represent.fingerprint_store import computing
 from screenwise.represent.keyed_descriptor import Compounds, describe, reference_hash
+from screenwise.represent.row_content import row_content
 from screenwise.run import file_sha256, write_json
 
 UNKEYED = (
@@ -127,7 +127,7 @@ def describe_structures(
         raise DataError(message)
     codes, distinct = pd.factorize(forms["smiles"].to_numpy(object)[good])
     made = describe(distinct, settings, secret)
-    same = _same_rows(made)
+    same = np.unique(row_content(made.features), axis=0, return_inverse=True)[1].ravel()
     order = np.lexsort((distinct.astype(str), same))
     first = order[np.flatnonzero(np.diff(same[order], prepend=-1))]  # of each group, the first SMILES
     rank = np.argsort(np.argsort(first))
@@ -135,14 +135,6 @@ def describe_structures(
     row_of[good] = rank[same][codes]
     kept = np.sort(first)
     return row_of, Compounds(made.features[kept], made.fold[kept], made.text[kept])
-
-
-def _same_rows(made: Compounds) -> NDArray[np.int64]:
-    """Return (n,) numbers, equal where rows hold the same features."""
-    indices = made.features.indices.astype(np.int32)
-    ends = made.features.indptr
-    texts = [indices[low:high].tobytes() for low, high in itertools.pairwise(ends.tolist())]
-    return np.asarray(pd.factorize(np.array(texts, dtype=object))[0], np.int64)
 
 
 def _rejected_structures(structures: pd.DataFrame) -> pd.DataFrame:
