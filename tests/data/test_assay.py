@@ -104,6 +104,14 @@ def test_long_with_own_names(tmp_path):
     assert assay.cells["split"].tolist() == ["train", "test", "train"]
 
 
+@pytest.mark.parametrize("title", ["pchembl_value", "p_value"])
+def test_a_long_tables_title_says_that_kis_are_p_values(tmp_path, title):
+    path = table(tmp_path, f"smiles,assay,{title}\nCCO,EGFR_Ki,7.5\nCCN,EGFR_Ki,6\n")
+    screen = read_assay(path, Columns(task="assay")).screen
+    assert screen.targets.value.ravel().tolist() == [7.5, 6.0]
+    assert screen.tasks["unit"].tolist() == ["p"]
+
+
 def test_units_from_title_option_and_cell(tmp_path):
     for text, columns in [
         ("smiles,IC50 (uM)\nCCO,1\nCCN,2\n", Columns()),

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from screenwise.data.chemistry import molecular_weights
-from screenwise.data.layout import DOSE, P_DOSE, Layout, TaskColumn
+from screenwise.data.layout import DOSE, P_DOSE, Layout, TaskColumn, key
 from screenwise.data.quantity import (
     MISSING,
     MOLAR,
@@ -27,6 +27,7 @@ _VALID = frozenset({"", "manually validated"})
 _NO_UNIT = "no unit"
 LABEL = " active"
 """Behind the name of a task: the task of its labels."""
+_P_TITLES = ("p value", "pvalue", "p activity", "pactivity")
 _YES_NO = {"true": "1", "active": "1", "false": "0", "inactive": "0"}
 
 
@@ -94,6 +95,9 @@ def _of_column(frame: pd.DataFrame, layout: Layout, task: TaskColumn) -> Reading
         # a long table without a column of kinds may say IC50 in the task's name
         named = _matches(names, DOSE) | _matches(names, P_DOSE)
         types = np.where(named & layout.long, names, task.name)
+        if layout.long and (P_DOSE.search(task.name) or key(task.name) in _P_TITLES):
+            # pchembl_value beside "EGFR Ki": the title of the value says that it is a p value of that Ki
+            unit = np.where(named & (unit == ""), "p", unit)
     if layout.pchembl is not None:
         value, unit, reason, relation = _with_pchembl(frame, layout, (value, unit, reason, relation))
     keep = slice(None) if layout.long else np.flatnonzero(reason != "empty value")
