@@ -9,6 +9,7 @@ import json
 import textwrap
 import tomllib
 import types
+from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -106,6 +107,9 @@ def _value(kind: Any, value: Any, where: str) -> Any:
             message = f"{where} must be a list, not {value!r}."
             raise ConfigError(message)
         return tuple(_value(inner[0], one, where) for one in value)
+    if origin in (Mapping, dict) and not isinstance(value, Mapping):
+        message = f"{where} must be a table such as {{name = value}}, not {value!r}."
+        raise ConfigError(message)
     return _plain(origin or kind, value, where)
 
 

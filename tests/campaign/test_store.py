@@ -98,6 +98,15 @@ def test_garbage_in_the_log_is_damage_not_a_traceback(store):
         Store.open(store.folder)
 
 
+def test_what_nobody_may_write_can_be_read(store, monkeypatch):
+    monkeypatch.setattr(store_file.os, "access", lambda path, mode: False)
+    again = Store.open(store.folder)
+    assert again.events() == store.events()
+    assert again.verify()["ok"]
+    with pytest.raises(CampaignError, match="Cannot write"), again.writing("ann") as writer:
+        writer.append("proposed", {})
+
+
 def test_a_second_writer_is_told_that_another_is_at_work(store, monkeypatch):
     monkeypatch.setattr(store_file, "WAIT", 0.05)
     with store.writing("ann") as writer:

@@ -163,7 +163,9 @@ def test_a_file_of_rules_goes_through_the_whole_campaign(tmp_path, pool):
         ("[plate]\nformat = 97", r"rules.toml: plate\.format is 97; it must be one of 96, 384"),
         ("[stop]\nrecal = 0.5", "recall"),
         ("[stop]\nrecall = 0.5", "threshold"),
-        ("[constraints.caps]\npathway = 3", "pathway"),
+        ("[constraints.caps]\npathway = 3", "rules name the column 'pathway', which the pool lacks; it has gene"),
+        ("[constraints]\ncaps = 3", "caps must be a table such as"),
+        ("[constraints]\nstock = 'wells_left'", "stock must be a table such as"),
         ("[constraints]\nmust_include = ['NOBODY']", "NOBODY"),
         ("no toml", "campaign rules"),
     ],
@@ -219,6 +221,7 @@ def test_what_the_user_should_know_of_the_plates_is_said(tmp_path, pool):
         ({"acquisition": "k_center"}, "k_center needs an embedding .* --model forest in a campaign"),
         ({"acquisition": "hits_per_cost"}, "hits_per_cost needs costs"),
         ({"start": 0}, "start"),
+        ({"threshold": float("nan")}, "threshold of a campaign is nan"),
         ({"positive": 96}, "no well left"),
         ({"readouts": ("well",)}, "well"),
     ],
@@ -228,3 +231,48 @@ def test_wrong_settings_are_refused_and_nothing_is_made(tmp_path, pool, wrong, s
     with pytest.raises(ConfigError, match=said):
         campaigns.new(tmp_path / "hits", pool[0], CampaignOptions("maximize:growth", **wrong), pool[1])
     assert not (tmp_path / "hits").exists()
+
+
+def test_a_budget_below_every_candidate_is_said_to_be_so(tmp_path, pool):
+    pd.read_csv(pool[0]).assign(price=9.0).to_csv(tmp_path / "priced.csv", index=False)
+    (tmp_path / "rules.toml").write_text("[constraints]\ncost = 'price'\nbudget = 5.0")
+    options = CampaignOptions("maximize:growth")
+    campaigns.new(tmp_path / "hits", str(tmp_path / "priced.csv"), options, constraints=tmp_path / "rules.toml")
+    with pytest.raises(CampaignError, match=r"No open candidate fits the rules .* budget"):
+        campaigns.propose(tmp_path / "hits")
+    with pytest.raises(CampaignError, match="no round 0 to explain: no round is proposed"):
+        campaigns.explain(tmp_path / "hits")
+
+
+def test_a_price_that_is_none_names_the_candidate_and_the_column(tmp_path, pool):
+    table = pd.read_csv(pool[0]).assign(price=9.0)
+    table.loc[7, "price"] = -1.0
+    table.to_csv(tmp_path / "priced.csv", index=False)
+    (tmp_path / "rules.toml").write_text("[constraints]\ncost = 'price'")
+    with pytest.raises(ScreenwiseError, match=r"\(first: gene GENE7, price '-1.0'\)"):
+        campaigns.new(
+            tmp_path / "hits", str(tmp_path / "priced.csv"), CampaignOptions("maximize:y"),
+            constraints=tmp_path / "rules.toml",
+        )  # fmt: skip
+
+
+def test_proposals_are_shown_by_the_names_of_the_user_and_one_reason_once(tmp_path, pool):
+    table = pd.read_csv(pool[0])
+    table.insert(0, "family", "kinase")
+    table.to_csv(tmp_path / "pool.csv", index=False)
+    options = CampaignOptions("maximize:growth", wells=20)
+    campaigns.new(tmp_path / "hits", str(tmp_path / "pool.csv"), options, pool[1])
+    for outcome in (campaigns.propose(tmp_path / "hits"), campaigns.explain(tmp_path / "hits")):
+        assert all(line["gene"].startswith("GENE") for line in outcome.table)
+        assert not {"condition_id", "reason"} & set(outcome.table[0])
+        assert "at random" in outcome.facts["reason of every well"]
+        assert outcome.facts["learned from"] == "0 conditions"
+
+
+def test_rows_that_are_one_condition_by_what_is_read_say_what_tells_them_apart(tmp_path):
+    reagents = {"ligand": ["a", "a", "b"], "base": ["K", "Na", "K"], "batch": [1, 1, 1]}
+    pd.DataFrame({"smiles": ["CCO", "CCO", "CCN"]} | reagents).to_csv(tmp_path / "pool.csv", index=False)
+    begun = campaigns.new(tmp_path / "hits", str(tmp_path / "pool.csv"), CampaignOptions("maximize:yield", wells=2))
+    assert begun.facts["left out, the same condition twice"] == 1
+    assert begun.facts["plates of a round"].startswith("1 of")
+    assert "differ in base, which is no part of a condition" in begun.notes[0]

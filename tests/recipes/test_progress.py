@@ -37,6 +37,12 @@ def test_no_number_is_broken_over_two_lines(capsys, monkeypatch):
     assert sum("-0.2844" in line and "-0.9166" in line and "1.201" in line for line in lines) == 8
 
 
+def test_a_table_too_wide_for_the_screen_loses_no_digit(capsys, monkeypatch):
+    row = {"policy": "power_bald", **{name: 0.1234 for name in METRICS}, "last": 98.76}
+    lines = shown(capsys, monkeypatch, [row] * 8, 40)
+    assert sum("98.76" in line and line.count("0.1234") == len(METRICS) and "power_bald" in line for line in lines) == 8
+
+
 def make_terminal(monkeypatch):
     """Return a terminal in place of standard error, for which bars have no patience."""
     screen = io.StringIO()

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from screenwise.data.columns import Columns
 from screenwise.errors import DataError
 from screenwise.recipes.learn import fit, predict
 from screenwise.recipes.settings import FitSettings, Reading
@@ -41,6 +42,18 @@ def test_features_of_other_genes_are_an_error(tmp_path):
     table, reading = screen_with_features(tmp_path, [name.lower() for name in GENES])
     with pytest.raises(DataError, match=r"features\.csv names none of the 40 conditions"):
         measured(table, reading)
+
+
+def test_features_are_joined_on_the_id_as_the_user_calls_it(tmp_path):
+    rng = np.random.default_rng(0)
+    numbers = {f"x{place}": rng.normal(size=40) for place in range(3)}
+    pd.DataFrame({"part": GENES, "effect": numbers["x0"]}).to_csv(tmp_path / "screen.csv", index=False)
+    pd.DataFrame({"part": GENES} | numbers).to_csv(tmp_path / "features.csv", index=False)
+    reading = Reading(Columns(id="part"), tmp_path / "features.csv")
+    fit(str(tmp_path / "screen.csv"), tmp_path / "run", FitSettings(model="ridge"), reading)
+    predict(tmp_path / "run", str(tmp_path / "screen.csv"), tmp_path / "out.csv")
+    found = pd.read_csv(tmp_path / "out.csv")
+    assert np.corrcoef(found["mean"], numbers["x0"])[0, 1] > 0.9
 
 
 def test_structures_show_progress_and_a_dataset_names_its_source(tmp_path):

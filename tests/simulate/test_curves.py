@@ -93,5 +93,8 @@ def test_mean_curves_have_intervals_over_seeds():
     table = mean_curves(pd.concat([curve([0, 2, 4], seed=0), curve([0, 4, 8], seed=1)]))
     assert table["hit_fraction"].tolist() == pytest.approx([0, 0.3, 0.6])
     assert (table["measured"].tolist(), set(table["seeds"])) == (WELLS, {2})
-    assert (table["upper"] - table["lower"]).iloc[1] == pytest.approx(2 * 12.706204736432095 * 0.1)
+    half = 12.706204736432095 * 0.1  # of a mean of 0.3: the interval ends where shares do
+    assert table[["lower", "upper"]].iloc[1].tolist() == [0.0, 1.0]
+    near = mean_curves(pd.concat([curve([0, 2, 4], seed=0), curve([0, 2.1, 4], seed=1)]))
+    assert near["upper"].iloc[1] - near["lower"].iloc[1] == pytest.approx(2 * half * 0.05)
     assert mean_curves(curve([0, 2, 4]))["lower"].isna().all()

@@ -381,6 +381,6 @@ def _refuse_to_propose(state: State, *, ahead: bool) -> None:
     if state.name == "exported" and not ahead:
         message = (
             f"Round {state.round} is exported and no result of it is back. Ingest results first, or propose ahead "
-            "of them (Campaign.propose(ahead=True))."
+            "of them (`campaign propose --ahead`, in Python propose(ahead=True))."
         )
         raise CampaignError(message)

@@ -37,7 +37,8 @@ def explained(state: State, pool: pd.DataFrame, number: int) -> tuple[pd.DataFra
     """
     part = state.proposals[state.proposals["round"] == number]
     if part.empty:
-        message = f"There is no round {number}; {state.round} rounds are proposed. Run propose first."
+        there = f"rounds 1 to {state.round} are" if state.round > 1 else f"{state.round or 'no'} round is"
+        message = f"There is no round {number} to explain: {there} proposed. Run propose first."
         raise CampaignError(message)
     facts = next((said for said in state.rounds if said["round"] == number), {})
     evidence = state.evidence[number - 1] if number <= len(state.evidence) else {}

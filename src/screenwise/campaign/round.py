@@ -15,6 +15,7 @@ from screenwise.campaign.proposal import Policy, Proposal, Request
 from screenwise.campaign.rules import bench_of, constraints_now, layout_rules, round_facts, wells_used
 from screenwise.campaign.state import PROPOSALS, TESTED, WELLS, CampaignSettings, State
 from screenwise.condition import condition_ids
+from screenwise.design.constraints import Constraints
 from screenwise.design.plate import layout
 from screenwise.design.rules import apply_constraints
 from screenwise.errors import CampaignError, ColumnError, ConfigError, DataError
@@ -47,6 +48,9 @@ def checked_tasks(settings: CampaignSettings) -> list[str]:
         if value is not None and value < 1:
             message = f"The setting {name} of a campaign is {value}; it must be at least 1."
             raise ConfigError(message)
+    if settings.threshold is not None and not np.isfinite(settings.threshold):
+        message = f"The setting threshold of a campaign is {settings.threshold}; it must be a finite number."
+        raise ConfigError(message)
     if settings.seed < 0:
         message = f"The setting seed of a campaign is {settings.seed}; it must be at least 0."
         raise ConfigError(message)
@@ -159,6 +163,12 @@ def proposed(state: State, pool: pd.DataFrame, proposer: Proposer) -> tuple[pd.D
         raise CampaignError(message)
     measured = measured_screen(state, pool)
     proposal = proposer(policy_for(settings.model, settings.acquisition), measured, pool, request)
+    if not len(proposal.rows) and settings.constraints != Constraints():
+        message = (
+            "No open candidate fits the rules of the campaign: look at budget and costs, stock, caps and must_exclude. "
+            "Rules are fixed; a new campaign with others can begin from this one's pool."
+        )
+        raise CampaignError(message)
     table = _table(proposal, pool, closed, request.wells).assign(round=number)
     facts = round_facts(state, pool, request, proposal)
     table = table.assign(hit=facts.pop("hit"), cost=facts.pop("added"))

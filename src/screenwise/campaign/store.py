@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import math
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -162,10 +163,19 @@ class Store:
     def _connected(self) -> Iterator[sqlite3.Connection]:
         with (
             _explained(self.path),
-            closing(sqlite3.connect(f"{self.path.as_uri()}?mode=rw", WAIT, isolation_level=None, uri=True)) as opened,
+            closing(
+                sqlite3.connect(f"{self.path.as_uri()}?{self._mode()}", WAIT, isolation_level=None, uri=True)
+            ) as opened,
         ):
             opened.execute("PRAGMA synchronous = FULL")
             yield opened
+
+    def _mode(self) -> str:
+        """How the log is opened: a finished one that nobody may write, such as on an archive, can still be read."""
+        late = self.path.with_name(f"{self.path.name}-wal")
+        whole = not late.is_file() or late.stat().st_size == 0
+        shut = not (os.access(self.folder, os.W_OK) and os.access(self.path, os.W_OK))
+        return "mode=ro&immutable=1" if shut and whole else "mode=rw"
 
     def events(self) -> list[Event]:
         """Return all events in order; a broken chain is an error that names the event."""

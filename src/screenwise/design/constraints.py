@@ -1,5 +1,6 @@
 """What a round may hold, as a user writes it: caps, costs, stock, one value per plate, what is in or out."""
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -103,6 +104,22 @@ def parse_constraints(source: Mapping[str, Any] | Path | str) -> Constraints:
     return read_config(Path(source), Constraints)
 
 
+def no_column(pool: pd.DataFrame, name: str) -> ColumnError:
+    """Return the error of a rule on a column that the pool lacks.
+
+    Examples
+    --------
+    >>> print(no_column(pd.DataFrame(columns=["condition_id", "gene", "feature:x", "line"]), "cell_line"))
+    The rules name the column 'cell_line', which the pool lacks; it has gene, line. Did you mean 'line'?
+    """
+    there = [one for one in map(str, pool.columns) if one != "condition_id" and not one.startswith("feature:")]
+    near = difflib.get_close_matches(name, there, n=1)
+    cure = f" Did you mean {near[0]!r}?" if near else ""
+    return ColumnError(
+        f"The rules name the column {name!r}, which the pool lacks; it has {', '.join(there[:30])}.{cure}"
+    )
+
+
 def member_columns(pool: pd.DataFrame, name: str) -> list[str]:
     """Return the columns that a rule's name stands for: itself, or those of the members of a pair.
 
@@ -113,8 +130,7 @@ def member_columns(pool: pd.DataFrame, name: str) -> list[str]:
     """
     found = [name] if name in pool.columns else [name + end for end in MEMBERS if name + end in pool.columns]
     if not found:
-        message = f"The pool has no column {name}; found {list(map(str, pool.columns))[:30]}."
-        raise ColumnError(message)
+        raise no_column(pool, name)
     return found
 
 
@@ -184,8 +200,7 @@ def value_codes(pool: pd.DataFrame, columns: Sequence[str]) -> tuple[NDArray[np.
 def number_column(pool: pd.DataFrame, name: str, *, empty: float | None = None) -> NDArray[np.float64]:
     """Return a column of costs or amounts, (n,) numbers of at least 0; `empty` stands for what is missing."""
     if name not in pool.columns:
-        message = f"The pool has no column {name}; found {list(map(str, pool.columns))[:30]}."
-        raise ColumnError(message)
+        raise no_column(pool, name)
     number = pd.to_numeric(pool[name], errors="coerce").to_numpy(np.float64)
     if empty is not None:
         blank = pool[name].astype("string").str.strip().fillna("").eq("").to_numpy(bool)
@@ -194,7 +209,17 @@ def number_column(pool: pd.DataFrame, name: str, *, empty: float | None = None) 
     if len(wrong):
         message = (
             f"The {name!r} of {len(wrong)} candidates is missing, negative or no number "
-            f"(first: {pool['condition_id'].iloc[wrong[0]]}, {pool[name].iloc[wrong[0]]!r}); fill it in."
+            f"(first: {_named(pool.drop(columns=name), int(wrong[0]))}, {name} {str(pool[name].iloc[wrong[0]])!r}); correct it."
         )
         raise DesignError(message)
     return np.asarray(number, np.float64)
+
+
+def _named(pool: pd.DataFrame, row: int) -> str:
+    """Return what a user knows a candidate by: the first column whose text only it has, else its condition_id."""
+    for name in map(str, pool.columns):
+        if name != "condition_id" and not (name.startswith("feature:") or pd.api.types.is_numeric_dtype(pool[name])):
+            texts = pool[name].astype(str)
+            if (texts == texts.iloc[row]).sum() == 1:
+                return f"{name} {texts.iloc[row]}"
+    return str(pool["condition_id"].iloc[row])

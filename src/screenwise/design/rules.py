@@ -12,6 +12,7 @@ from scipy.special import expit
 from screenwise.design.constraints import (
     Constraints,
     member_columns,
+    no_column,
     number_column,
     value_codes,
 )
@@ -278,8 +279,7 @@ def plate_codes(pool: pd.DataFrame, columns: Sequence[str]) -> NDArray[np.int64]
     """
     missing = [name for name in columns if name not in pool.columns]
     if missing:
-        message = f"The pool has no column {missing[0]}; found {list(map(str, pool.columns))[:30]}."
-        raise ColumnError(message)
+        raise no_column(pool, missing[0])
     if not columns:
         return np.zeros(len(pool), np.int64)
     parts = [pool[name].astype("string").fillna("").str.strip() for name in columns]

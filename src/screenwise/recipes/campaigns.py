@@ -23,6 +23,10 @@ SHOWN = 8
 """Proposed conditions that the terminal shows."""
 EXPLAINED = 24
 """Explained wells that the terminal shows."""
+LISTED = 6
+"""Columns that a note lists."""
+NAME = 24
+"""Letters of what passes for a name."""
 PLATE_SETTING = re.compile(r"\bplate\.(\w+)")
 """How errors of plate rules name a setting."""
 
@@ -49,7 +53,7 @@ def new(
     usable = usable[~doubled].reset_index(drop=True)
     campaign = Campaign.create(folder, usable, settings, titles=conditions.attrs.get("titles"))
     rules = settings.plate
-    plates = -(-settings.wells // rules.capacity)
+    plates = -(-min(settings.wells, len(usable)) // rules.capacity)
     facts = {
         "campaign": str(campaign.folder),
         "objective": options.objective,
@@ -58,7 +62,8 @@ def new(
         "left out, the same condition twice": int(doubled.sum()),
         "plates of a round": f"{plates} of {rules.format} wells, each with up to {rules.capacity} candidates",
     }
-    return Outcome(facts, notes=[*_plate_notes(settings, plates), f"Next: screenwise campaign propose {folder}"])
+    notes = [*_same_notes(conditions[~unreadable]), *_plate_notes(settings, plates)]
+    return Outcome(facts, notes=[*notes, f"Next: screenwise campaign propose {folder}"])
 
 
 def _settings(options: CampaignOptions) -> CampaignSettings:
@@ -78,6 +83,20 @@ def _settings(options: CampaignOptions) -> CampaignSettings:
 def _option(setting: re.Match[str]) -> str:
     """Return what a setting of a plate is called on the command line."""
     return "--plate-format" if setting[1] == "format" else f"--{setting[1].replace('_', '-')}"
+
+
+def _same_notes(conditions: pd.DataFrame) -> list[str]:
+    """Say which columns tell rows apart that are the same condition, so that none is left out by mistake."""
+    same = conditions[conditions["condition_id"].duplicated(keep=False)]
+    own = [name for name in same.columns if name not in ("condition_id", "note", "smiles_as_given")]
+    differ = [name for name in own if (same.groupby("condition_id")[name].nunique(dropna=False) > 1).any()]
+    if not differ:
+        return []
+    return [
+        f"Rows left out as the same condition differ in {', '.join(map(str, differ[:LISTED]))}, which is no part of a "
+        "condition. What is applied too, such as a dose or a reagent, belongs into numbers (columns feature:NAME), "
+        "or into the name of the row (--id)."
+    ]
 
 
 def _plate_notes(settings: CampaignSettings, plates: int) -> list[str]:
@@ -104,8 +123,12 @@ def propose(folder: Path, *, ahead: bool = False) -> Outcome:
     campaign = Campaign.open(folder)
     proposal = campaign.propose(ahead=ahead)
     empty = [name for name in ("hit", "cost") if not proposal[name].fillna(0).any()]
-    shown = proposal.drop(columns=["round", "place", *empty]).head(SHOWN)
+    wells, _ = campaign.explain()
+    title = _title(wells)
+    shown = proposal.drop(columns=["round", "place", "condition_id", *empty])
+    shown.insert(0, title, wells[title].to_numpy(object))
     facts: dict[str, Any] = {"round": int(proposal["round"].iloc[0]), "wells": len(proposal)}
+    shown = _once(shown, "reason", facts).head(SHOWN)
     said = campaign.state().rounds[-1]
     facts |= {name: said[name] for name in ("plates", "cost", "expected") if said[name]}
     if "expected" in facts:
@@ -158,9 +181,7 @@ def explain(folder: Path, number: int | None = None, out: Path | None = None) ->
     wells, prices = campaign.explain(number)
     said = campaign.state()
     facts: dict[str, Any] = {"round": said.round if number is None else number, "wells": len(wells)}
-    facts |= {
-        str(name): value for name, value in wells.attrs["evidence"].items() if isinstance(value, str | int | float)
-    }
+    facts |= _told(wells.attrs["evidence"])
     facts["outside the domain"] = int((wells["in_domain"].eq(False) & wells["mean"].notna()).sum())  # noqa: FBT003
     files: dict[str, str] = {}
     if out is not None:
@@ -169,14 +190,31 @@ def explain(folder: Path, number: int | None = None, out: Path | None = None) ->
         write_table(prices, beside)
         files = {"wells": str(out), "price of the rules": str(beside)}
     unused = [name for name in ("hit", "cost") if not wells[name].fillna(0).any()]
-    first = wells.columns[1:2].tolist()  # of the user's own columns the first one, mostly a name
-    names = ["place", *first, "score", "mean", "std", "hit", "in_domain", *wells.attrs["groups"], "cost", "reason"]
-    shown = wells[[name for name in dict.fromkeys(names) if name not in unused]].head(EXPLAINED)
+    names = ["place", _title(wells), "score", "mean", "std", "hit", "in_domain"]
+    names += [*wells.attrs["groups"], "cost", "reason"]
+    shown = wells[[name for name in dict.fromkeys(names) if name not in unused]]
+    shown = _once(shown, "reason", facts).head(EXPLAINED)
     notes = [rule_price(line) for line in prices.to_dict("records")]
     if len(wells) > EXPLAINED:
         notes.append(f"The first {EXPLAINED} of {len(wells)} wells; --out FILE.csv writes all, --json too.")
     details = {"wells": _records(wells), "prices": _records(prices)}
     return Outcome(facts, _records(shown), notes, files, details)
+
+
+def _once(table: pd.DataFrame, name: str, facts: dict[str, Any]) -> pd.DataFrame:
+    """Return a table without a column that says the same of all its rows: that is a fact."""
+    if table[name].nunique() != 1:
+        return table
+    facts[f"{name} of every well"] = table[name].iloc[0]
+    return table.drop(columns=name)
+
+
+def _title(wells: pd.DataFrame) -> str:
+    """Return the column a user knows candidates by: the first of his own with a value of its own for each, if short."""
+    own = [str(name) for name in wells.columns[1 : list(wells.columns).index("reason")]]
+    texts = [wells[name].astype(str) for name in own]
+    named = [one for one, text in zip(own, texts, strict=True) if text.is_unique and text.str.len().median() <= NAME]
+    return next(iter([one for one in named if "smiles" not in one.lower()] or named), own[0] if own else "condition_id")
 
 
 def rule_price(line: dict[Any, Any]) -> str:
@@ -250,7 +288,15 @@ def replay(folder: Path, *, progress: Progress = silent) -> Outcome:
 def _evidence(campaign: Campaign) -> dict[str, Any]:
     evidence = campaign.state().evidence
     said = evidence[-1] if evidence else {}
-    return {str(name): value for name, value in said.items() if isinstance(value, str | int | float)}
+    return _told(said)
+
+
+def _told(evidence: dict[Any, Any]) -> dict[str, Any]:
+    """Return what a proposal says of its model, without what is empty."""
+    plain = {str(name): value for name, value in evidence.items() if isinstance(value, str | int | float)}
+    if "rows" in plain:
+        plain["learned from"] = f"{plain.pop('rows')} conditions"
+    return {name: value for name, value in plain.items() if value != ""}
 
 
 def replayed_campaign(

@@ -73,7 +73,10 @@ def with_run_features(run: Path, conditions: pd.DataFrame) -> pd.DataFrame:
     """Join the features that the run was fitted with, where the conditions have none of their own."""
     path = run / "features.parquet"
     joined = any(str(name).startswith("feature:") for name in conditions.columns)
-    return conditions if joined or not path.exists() else with_features(conditions, path)
+    if joined or not path.exists():
+        return conditions
+    before = from_mapping(Columns, read_json(run / "config.json")["columns"])
+    return with_features(conditions, path, before.id)
 
 
 def own_columns(conditions: pd.DataFrame) -> pd.DataFrame:

@@ -13,6 +13,8 @@ PATIENCE_SECONDS = 2.0
 LINE_SECONDS = 10.0
 """Time between log lines where there is no terminal."""
 _ENDLESS = 10_000
+_WORD = 12
+"""Letters of a text that stand on one line, however narrow the screen."""
 _FEW = 5
 """Rows of a table that may become columns where its columns do not fit."""
 
@@ -125,7 +127,8 @@ def show(outcome: Outcome, *, as_json: bool) -> None:
             wide = console.options.update(max_width=_ENDLESS)
             if console.measure(table, options=wide).maximum > console.width and len(outcome.table) < _FEW:
                 table = _table(_turned(outcome.table))
-            console.print(table)
+            # a line too long for the screen is better than a number of which the end is missing
+            console.print(table, width=max(console.width, console.measure(table, options=wide).minimum), crop=False)
         for note in outcome.notes:
             console.print(f"Note: {note}", markup=False)
         for what, path in outcome.files.items():
@@ -143,7 +146,8 @@ def _table(rows: list[dict[str, Any]]) -> Any:
     for column in columns:
         values = [row.get(column) for row in rows]
         text = any(isinstance(value, str) for value in values)
-        least = None if text else max(len(_text(value)) for value in values)
+        longest = max(len(_text(value)) for value in values)
+        least = min(longest, _WORD) if text else longest
         table.add_column(column, justify="left" if text else "right", overflow="fold", min_width=least)
     for row in rows:
         table.add_row(*(_text(row.get(column)).replace("[", "\\[") for column in columns))

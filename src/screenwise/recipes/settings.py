@@ -136,9 +136,7 @@ class CampaignOptions:
     replicates: int = 4
     """Further candidates of every plate, chosen at random, that are measured once more."""
     edge: str = "any"
-    """What the outer wells of a plate hold: any, controls (and never samples), or empty. Caps, costs, stock, one value
-    per plate and stop rules stand in a file of their own: `screenwise campaign rules FILE` writes an example with the
-    meaning of each, and `screenwise campaign new --constraints FILE` reads it."""
+    """What the outer wells of a plate hold: any, controls (and never samples), or empty."""
 
 
 @dataclass(frozen=True)

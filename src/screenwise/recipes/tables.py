@@ -29,7 +29,7 @@ def measured(table: str, reading: Reading, *, progress: Progress = silent) -> As
         raise DataError(message)
     if reading.features is None:
         return read
-    conditions, notes = _known_features(read.screen.conditions, reading.features)
+    conditions, notes = _known_features(read.screen.conditions, reading.features, reading.columns.id)
     screen = Screen(conditions, read.screen.tasks, read.screen.targets)
     return replace(read, screen=screen, notes=[*read.notes, *notes])
 
@@ -40,7 +40,9 @@ def candidates(pool: str, reading: Reading, *, progress: Progress = silent) -> p
         conditions = load_dataset(pool).screen.conditions.assign(note="")
     else:
         conditions = read_conditions(Path(pool), reading.columns, jobs=usual_jobs(), progress=progress)
-    return conditions if reading.features is None else _known_features(conditions, reading.features)[0]
+    return (
+        conditions if reading.features is None else _known_features(conditions, reading.features, reading.columns.id)[0]
+    )
 
 
 def auxiliary(table: Path, reading: Reading, *, progress: Progress = silent) -> Screen:
@@ -53,8 +55,8 @@ def auxiliary(table: Path, reading: Reading, *, progress: Progress = silent) -> 
     return auxiliary_tasks(read.screen, None if weight is None else weight.to_numpy(float))
 
 
-def with_features(conditions: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Join a table of numbers onto conditions, by the entity that both name."""
+def with_features(conditions: pd.DataFrame, path: Path, own: str | None = None) -> pd.DataFrame:
+    """Join a table of numbers onto conditions, by the entity that both name; `own` is what the user calls it."""
     features = read_table(path)
     names = ("gene", "variant", "sequence", "compound", "entity")
     key = next((name for name in names if name in conditions or f"{name}_a" in conditions), None)
@@ -63,6 +65,8 @@ def with_features(conditions: pd.DataFrame, path: Path) -> pd.DataFrame:
             f"{path} gives numbers per entity, but the table names no gene, variant, compound or entity to join on."
         )
         raise DataError(message)
+    if own in features and key not in features:
+        features = features.rename(columns={own: key})
     joined = join_features(conditions, features, key)
     joined.attrs = conditions.attrs  # which columns are the user's own
     return joined
@@ -75,9 +79,9 @@ def without_features(conditions: pd.DataFrame) -> pd.Series:
     return conditions[numbers].isna().all(axis=1) & (conditions[sets] == "").all(axis=1)
 
 
-def _known_features(conditions: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, list[str]]:
+def _known_features(conditions: pd.DataFrame, path: Path, own: str | None) -> tuple[pd.DataFrame, list[str]]:
     """Join features that the user names, and say how many conditions have none; none at all is an error."""
-    joined = with_features(conditions, path)
+    joined = with_features(conditions, path, own)
     count, total = int(without_features(joined).sum()), len(joined)
     if count == total:
         message = f"{path} names none of the {total} conditions of the table. Both must write the names the same way."

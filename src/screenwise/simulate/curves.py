@@ -26,10 +26,22 @@ def mean_curves(curves: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     """
     lines = []
     for (pool, policy, number), part in _of_pools(curves).groupby(["pool", "policy", "round"], sort=False):
-        found = t_interval(part["hit_fraction"], level)
+        found = share_interval(part["hit_fraction"], level)
         lines.append((pool, policy, number, part["measured"].mean(), len(part), *found, part["best"].mean()))
     names = ["pool", "policy", "round", "measured", "seeds", "hit_fraction", "lower", "upper", "best"]
     return pd.DataFrame(lines, columns=names)
+
+
+def share_interval(values: pd.Series, level: float = 0.95) -> tuple[float, float, float]:
+    """Return mean, lower and upper of shares over seeds: a t interval of few seeds may pass 0 or 1, a share does not.
+
+    Examples
+    --------
+    >>> [round(one, 2) for one in share_interval(pd.Series([0.1, 0.5]))]
+    [0.3, 0.0, 1.0]
+    """
+    mean, lower, upper = np.clip(t_interval(values, level), 0.0, 1.0).tolist()
+    return mean, lower, upper
 
 
 def _of_pools(curves: pd.DataFrame) -> pd.DataFrame:
@@ -114,8 +126,10 @@ def _of_policy(
     areas = [area_under_curve(part["measured"], part["hit_fraction"]) for part in own.values()]
     line: dict[str, object] = {"seeds": len(own), "measured": round(last["measured"].mean())}
     line["hits"] = float(last["hits"].mean())
-    line |= _told(("hit_fraction", "lower", "upper"), last["hit_fraction"].astype(float), level)
-    line |= _told(("area", "area_lower", "area_upper"), pd.Series(areas), level)
+    shares = {("hit_fraction", "lower", "upper"): last["hit_fraction"].astype(float)}
+    shares[("area", "area_lower", "area_upper")] = pd.Series(areas)
+    for told, values in shares.items():
+        line |= dict(zip(told, share_interval(values, level), strict=True))
     for name in BASELINES:
         pairs = [(part, runs[name, seed]) for seed, part in own.items() if (name, seed) in runs]
         over = pd.Series(
