@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from screenwise.data.columns import Columns
-from screenwise.errors import DataError
+from screenwise.errors import DataError, ScreenwiseError
 from screenwise.recipes.learn import fit, predict
 from screenwise.recipes.settings import FitSettings, Reading
 from screenwise.recipes.tables import candidates, measured
@@ -54,6 +54,15 @@ def test_features_are_joined_on_the_id_as_the_user_calls_it(tmp_path):
     predict(tmp_path / "run", str(tmp_path / "screen.csv"), tmp_path / "out.csv")
     found = pd.read_csv(tmp_path / "out.csv")
     assert np.corrcoef(found["mean"], numbers["x0"])[0, 1] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("esoll", "did you mean 'esol'"), ("zzzzzz", "screenwise datasets"), ("no.csv", "no.csv")]
+)
+def test_a_name_that_is_none_is_said_to_be_so(name, said):
+    for read in (measured, candidates):
+        with pytest.raises(ScreenwiseError, match=said):
+            read(name, Reading())
 
 
 def test_structures_show_progress_and_a_dataset_names_its_source(tmp_path):

@@ -207,9 +207,9 @@ def number_column(pool: pd.DataFrame, name: str, *, empty: float | None = None) 
         number = np.where(blank, empty, number)
     wrong = np.flatnonzero(~(number >= 0) | (np.isinf(number) if empty is None else False))
     if len(wrong):
+        first = f"{_named(pool.drop(columns=name), int(wrong[0]))}, {name} {str(pool[name].iloc[wrong[0]])!r}"
         message = (
-            f"The {name!r} of {len(wrong)} candidates is missing, negative or no number "
-            f"(first: {_named(pool.drop(columns=name), int(wrong[0]))}, {name} {str(pool[name].iloc[wrong[0]])!r}); correct it."
+            f"The {name!r} of {len(wrong)} candidates is missing, negative or no number (first: {first}); correct it."
         )
         raise DesignError(message)
     return np.asarray(number, np.float64)

@@ -94,8 +94,8 @@ def _same_notes(conditions: pd.DataFrame) -> list[str]:
         return []
     return [
         f"Rows left out as the same condition differ in {', '.join(map(str, differ[:LISTED]))}, which is no part of a "
-        "condition. What is applied too, such as a dose or a reagent, belongs into numbers (columns feature:NAME), "
-        "or into the name of the row (--id)."
+        "condition. A dose is read from dose_um (micromolar) or dose_m (molar), in a pair dose_um_a and dose_um_b; "
+        "what is applied besides, such as a reagent, belongs into numbers (columns feature:NAME) or into the name (--id)."
     ]
 
 

@@ -1,5 +1,6 @@
 """From a file's name or a dataset's name to a screen or a pool, with features joined."""
 
+import difflib
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pandas as pd
 from screenwise.data.assay import Assay, read_assay, read_conditions, read_table
 from screenwise.data.auxiliary import auxiliary_tasks
 from screenwise.data.datasets import DATASETS, load_dataset
-from screenwise.errors import DataError
+from screenwise.errors import DataError, DatasetError
 from screenwise.processes import usual_jobs
 from screenwise.recipes.outcome import Progress, silent
 from screenwise.recipes.settings import Reading
@@ -23,6 +24,7 @@ def measured(table: str, reading: Reading, *, progress: Progress = silent) -> As
         nothing = pd.DataFrame(columns=["row", "column", "value", "reason"])
         read = Assay(dataset.screen, nothing, dataset.cells, source=f"dataset {table}")
     else:
+        _check_name(table)
         read = read_assay(Path(table), reading.columns, jobs=usual_jobs(), progress=progress)
     if len(read.screen) < 2:  # noqa: PLR2004
         message = f"{table} has measurements of {len(read.screen)} condition; nothing can be learnt from fewer than 2."
@@ -39,10 +41,21 @@ def candidates(pool: str, reading: Reading, *, progress: Progress = silent) -> p
     if pool in DATASETS and not Path(pool).exists():
         conditions = load_dataset(pool).screen.conditions.assign(note="")
     else:
+        _check_name(pool)
         conditions = read_conditions(Path(pool), reading.columns, jobs=usual_jobs(), progress=progress)
     return (
         conditions if reading.features is None else _known_features(conditions, reading.features, reading.columns.id)[0]
     )
+
+
+def _check_name(table: str) -> None:
+    """Refuse a name that is neither a file nor a dataset, with the nearest one; its reader tells of a missing file."""
+    if Path(table).suffix or Path(table).exists():
+        return
+    near = difflib.get_close_matches(table, list(DATASETS), n=1)
+    cure = f"did you mean {near[0]!r}? " if near else ""
+    message = f"{table!r} is neither a file nor a dataset; {cure}`screenwise datasets` lists the datasets."
+    raise DatasetError(message)
 
 
 def auxiliary(table: Path, reading: Reading, *, progress: Progress = silent) -> Screen:
