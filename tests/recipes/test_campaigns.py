@@ -276,3 +276,13 @@ def test_rows_that_are_one_condition_by_what_is_read_say_what_tells_them_apart(t
     assert begun.facts["left out, the same condition twice"] == 1
     assert begun.facts["plates of a round"].startswith("1 of")
     assert "differ in base, which is no part of a condition" in begun.notes[0]
+
+
+def test_a_round_that_the_rules_make_smaller_says_so(tmp_path, pool):
+    pd.read_csv(pool[0]).assign(family="one").to_csv(tmp_path / "family.csv", index=False)
+    (tmp_path / "rules.toml").write_text("[constraints]\ncaps = {family = 7}")
+    options = CampaignOptions("maximize:growth", wells=20)
+    campaigns.new(tmp_path / "a", str(tmp_path / "family.csv"), options, constraints=tmp_path / "rules.toml")
+    assert campaigns.propose(tmp_path / "a").notes[0].startswith("7 of 20 wells: no further candidate fits")
+    campaigns.new(tmp_path / "b", pool[0], options)
+    assert len(campaigns.propose(tmp_path / "b").notes) == 1

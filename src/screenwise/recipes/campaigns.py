@@ -95,7 +95,7 @@ def _same_notes(conditions: pd.DataFrame) -> list[str]:
     return [
         f"Rows left out as the same condition differ in {', '.join(map(str, differ[:LISTED]))}, which is no part of a "
         "condition. A dose is read from dose_um (micromolar) or dose_m (molar), in a pair dose_um_a and dose_um_b; "
-        "what is applied besides, such as a reagent, belongs into numbers (columns feature:NAME) or into the name (--id)."
+        "what is applied besides, such as a reagent, belongs into numbers (feature:NAME) or into the name (--id)."
     ]
 
 
@@ -134,7 +134,18 @@ def propose(folder: Path, *, ahead: bool = False) -> Outcome:
     if "expected" in facts:
         facts["expected hits"] = facts.pop("expected")
     rows = [{str(name): value for name, value in row.items()} for row in shown.to_dict("records")]
-    return Outcome(facts | _evidence(campaign), rows, [f"Next: screenwise campaign export {folder} --out plate.csv"])
+    notes = [*_short_notes(campaign, len(proposal)), f"Next: screenwise campaign export {folder} --out plate.csv"]
+    return Outcome(facts | _evidence(campaign), rows, notes)
+
+
+def _short_notes(campaign: Campaign, wells: int) -> list[str]:
+    """Say where a round is smaller than was asked for although candidates are left."""
+    state = campaign.state()
+    settings = state.settings
+    asked = settings.start if state.round == 1 and settings.start is not None else settings.wells
+    if wells >= min(asked, len(campaign.pool()) - len(state.proposals) + wells):
+        return []
+    return [f"{wells} of {asked} wells: no further candidate fits the rules and the plates of this round."]
 
 
 def export(folder: Path, out: Path) -> Outcome:
