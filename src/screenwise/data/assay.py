@@ -12,6 +12,8 @@ import pandas as pd
 from screenwise.condition import condition_ids
 from screenwise.data.chemistry import standardise
 from screenwise.data.columns import Columns
+from screenwise.data.components import TITLE as COMPONENTS
+from screenwise.data.components import with_components
 from screenwise.data.layout import DOSE_TITLE, Layout, find_factors, find_layout, key
 from screenwise.data.loaders import is_wide
 from screenwise.data.quantity import is_p_unit
@@ -85,7 +87,7 @@ def read_assay(path: Path, columns: Columns | None = None, *, jobs: int = 1, pro
     path, columns = Path(path), columns or Columns()
     if path.suffix == ".h5ad":
         return _read_anndata(path, columns)
-    table = read_raw(path)
+    table, columns = with_components(read_raw(path), columns, path)
     layout = find_layout(table, columns, path)
     readings = gather(table.frame, layout)
     clean = partial(standardise, jobs=jobs, progress=progress)
@@ -111,10 +113,12 @@ def read_conditions(
     ``attrs["own"]`` lists those titles that name the conditions.
     """
     path = Path(path)
-    table = read_raw(path)
-    factors, identifier = find_factors(table, columns or Columns(), path)
+    columns = columns or Columns()
+    whole = read_raw(path)
+    table, named = with_components(whole, columns, path)
+    factors, identifier = find_factors(table, named, path)
     conditions, reasons, _ = _conditions(table, factors, partial(standardise, jobs=jobs, progress=progress))
-    own = table.frame
+    own = whole.frame
     kept = {name: own[name] for name in own.columns if name in factors or name in (identifier, table.index)}
     numbers = typed(own.drop(columns=list(kept)))
     frame = pd.concat([numbers, pd.DataFrame(kept)], axis=1)[list(own.columns)].drop(
@@ -123,9 +127,12 @@ def read_conditions(
     moved = {name: f"{name}_as_given" for name in ("smiles", "smiles_a", "smiles_b", "note") if name in frame.columns}
     titles = {str(name): moved.get(name, str(name)) for name in frame.columns}
     frame = frame.rename(columns=moved)
+    made = table.frame[[name for name in table.frame.columns if name not in own.columns and name != COMPONENTS]]
+    frame = pd.concat([frame, made], axis=1)
     frame = frame.assign(**{name: conditions[name] for name in conditions.columns}, note=reasons)
     frame.attrs["titles"] = titles
-    frame.attrs["own"] = [name for name in _own_columns(table, factors, identifier).columns if name in titles]
+    naming = columns.components or _own_columns(table, factors, identifier).columns
+    frame.attrs["own"] = [name for name in naming if name in titles]
     return frame
 
 

@@ -11,6 +11,8 @@ class Columns:
     """Column with SMILES."""
     id: str | None = None
     """Column that names a row's compound, gene or other entity."""
+    components: tuple[str, ...] | None = None
+    """Columns that are together what was applied, such as the base, ligand and temperature of a reaction."""
     task: str | None = None
     """Long tables: column that names the assay, target or readout."""
     value: str | None = None

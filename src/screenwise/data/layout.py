@@ -9,6 +9,7 @@ import pandas as pd
 
 from screenwise.condition import CONTEXT, ENTITIES
 from screenwise.data.columns import Columns
+from screenwise.data.components import TITLE
 from screenwise.data.quantity import is_concentration, is_p_unit, plain_unit, read_numbers
 from screenwise.data.table import Table, column_of
 from screenwise.errors import ColumnError
@@ -130,10 +131,14 @@ def find_factors(table: Table, columns: Columns, path: Path) -> tuple[dict[str, 
     titles = _by_role(frame)
     exact = [name for name in frame.columns if _is_factor(str(name))]
     factors = {str(name): str(name) for name in exact}
+    if columns.components is not None:
+        # what else the table names, such as the structure of a product, is a label
+        context = {name: factor for name, factor in factors.items() if _entity(factor) not in ENTITIES}
+        return {TITLE: "entity", **context}, TITLE
     if columns.smiles is not None:
         factors = {name: factor for name, factor in factors.items() if factor != "smiles"}
         factors[columns.smiles] = "smiles"
-    named = {re.sub(r"_[a-e]$", "", factor) for factor in factors.values()}
+    named = {_entity(factor) for factor in factors.values()}
     for role in ("smiles", "gene", "sequence", "variant"):
         if not named & set(ENTITIES) and role in titles:
             factors[titles[role]] = role
@@ -153,6 +158,11 @@ def find_factors(table: Table, columns: Columns, path: Path) -> tuple[dict[str, 
     for name in factors:
         column_of(table, name, path, "what was applied")
     return factors, identifier
+
+
+def _entity(factor: str) -> str:
+    """Return a factor's name without its place in a pair."""
+    return re.sub(r"_[a-e]$", "", factor)
 
 
 def find_layout(table: Table, columns: Columns, path: Path) -> Layout:

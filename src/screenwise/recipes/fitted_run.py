@@ -53,7 +53,17 @@ def seen_by(run: Path, conditions: pd.DataFrame) -> NDArray[np.bool_]:
 def conditions_for(run: Path, table: str, reading: Reading, *, progress: Progress = silent) -> pd.DataFrame:
     """Read conditions for a fitted run: its columns and features unless the user names others."""
     columns = columns_of(run, table, reading.columns)
-    return with_run_features(run, candidates(table, replace(reading, columns=columns), progress=progress))
+    conditions = candidates(table, replace(reading, columns=columns), progress=progress)
+    if columns.components is not None:
+        return _with_unused_components(run, conditions)
+    return with_run_features(run, conditions)
+
+
+def _with_unused_components(run: Path, conditions: pd.DataFrame) -> pd.DataFrame:
+    """Add the choices of components that the run learned from and this table does not use: nowhere taken."""
+    learnt = pd.read_parquet(run / "training.parquet").columns
+    unused = [name for name in learnt if str(name).startswith("feature:") and name not in conditions.columns]
+    return conditions.assign(**dict.fromkeys(unused, np.float32(0)))
 
 
 def columns_of(run: Path, table: str, given: Columns) -> Columns:
