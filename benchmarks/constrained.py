@@ -2,8 +2,8 @@
 """What rules cost a campaign: hits found under them, beside the same campaign without any.
 
 Compounds (ChEMBL): controls and replicates on every plate, few of one scaffold, a cost per new scaffold with a
-budget. Drug pairs (O'Neil): one cell line per plate, few pairs with one drug. Every round is proposed by the default
-policy; the wells of candidates are the same with and without rules, seeds are paired.
+budget that binds, so that some wells stay empty. Drug pairs (O'Neil): one cell line per plate, few pairs with one
+drug. Every round is proposed by the default policy; seeds are paired, and so, but for the budget, are the wells.
 
 A pair was measured at 4 x 4 doses, so that 84 pairs of one cell line and 12 places for controls and replicates are
 a plate of 1,536 wells, and a round is a plate for each of some lines in culture. The headline is four plates a round
@@ -152,7 +152,7 @@ def compounds(seeds):
                 cost_of_new={"scaffold": 10.0},
                 cost_per_well=1.0,
                 cost_per_plate=50.0,
-                budget=750.0,
+                budget=450.0,
             ),
         }
         kernels = prepare_pool(screen.conditions, keep=True)
