@@ -66,7 +66,7 @@ def parts(smiles, settings):
 
 
 def tautomers(smiles):
-    """Ours begins without a single solved piece; on more compounds pieces return and it gets quicker."""
+    """Compounds that are not among those above; ours knows the pieces that it solved for them."""
     with quiet_rdkit():
         molecules = [molecule for molecule in map(Chem.MolFromSmiles, smiles) if molecule is not None]
         for molecule in molecules:
@@ -79,8 +79,8 @@ def tautomers(smiles):
     same = float(np.mean([one == other for one, other in zip(ours, theirs, strict=True)]))
     assert same >= 0.995, same
     return {
-        "tautomer_ms_per_compound_cold": {"value": round(our_seconds / len(texts) * 1e3, 2)},
-        "tautomer_ms_per_compound_rdkit": {"value": round(peer_seconds / len(texts) * 1e3, 2)},
+        "tautomer_ms_per_further_compound": {"value": round(our_seconds / len(texts) * 1e3, 2)},
+        "tautomer_ms_per_further_compound_rdkit": {"value": round(peer_seconds / len(texts) * 1e3, 2)},
         "tautomer_same_as_rdkit": {"value": round(same, 4), "compounds": len(texts)},
     }
 
@@ -120,9 +120,9 @@ def main():
         sys.stderr.write(f"{FSMOL} is not here; set SCREENWISE_DATA to the public data folder.\n")
         sys.exit(3)
     began = time.time()
-    table = pd.read_csv(FSMOL / "compounds.tsv.gz", sep="\t")
-    smiles = table["smiles"].sample(min(arguments.compounds, len(table)), random_state=SEED).tolist()
-    figures = parts(smiles, TuneSettings()) | tautomers(smiles[-SAMPLE:])
+    smiles = pd.read_csv(FSMOL / "compounds.tsv.gz", sep="\t")["smiles"].sample(frac=1, random_state=SEED).tolist()
+    smiles, further = smiles[: arguments.compounds], smiles[arguments.compounds :][:SAMPLE]
+    figures = parts(smiles, TuneSettings()) | tautomers(further)
     if arguments.whole:
         with tempfile.TemporaryDirectory() as folder:
             figures |= whole_set(Path(folder))

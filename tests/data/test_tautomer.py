@@ -51,6 +51,8 @@ def flat(smiles):
         "CC(=O)NC(C)C(=O)NC(CS)C(=O)N",
         "COc1nc[nH]c1OCC",  # surroundings that look alike and are not
         "CCNC(=NC)NCCC",
+        "O=C(O)C1NCCc2c1[nH]c1ccccc21",  # an indole beside a region, in its ring
+        "CC(C)c1cccc(C)[n+]1CC(=O)Nc1ccccc1",
     ],
 )
 def test_same_as_the_whole_molecule(smiles):

@@ -134,6 +134,8 @@ def _pieces(molecule: Any) -> list[_Piece]:
     region, system, live = mobile_regions(order, number, hydrogens, charge)
     if not live.any():
         return []
+    # around a region, pyrrole's nitrogen looks like furan's oxygen: as many electrons, and no hydrogen to give
+    pyrrole = (number == 7) & (system >= 0) & (charge == 0) & (hydrogens + (order > 0).sum(axis=1) == 3)  # noqa: PLR2004
     pieces = []
     rings = [list(ring) for ring in molecule.GetRingInfo().AtomRings()]
     _join_in_rings(region, live, rings, (number != 6) | (system >= 0))  # noqa: PLR2004 - carbon
@@ -148,7 +150,9 @@ def _pieces(molecule: Any) -> list[_Piece]:
         use = kept | (order[inside] > 0).any(axis=0)
         still = (order[inside & (system >= 0)] > 0).any(axis=0)
         marks = (each.tolist() for each in (use, inside, kept, system >= 0, still))
-        tokens = [_token(fact, *mark) if used else "C" for fact, used, *mark in zip(facts, *marks, strict=True)]
+        swapped = (pyrrole & ~inside & ((order[:, use] > 0).sum(axis=1) < 3)).tolist()  # noqa: PLR2004
+        shown = [(8, 0, 0) if other else fact for fact, other in zip(facts, swapped, strict=True)]
+        tokens = [_token(fact, *mark) if used else "C" for fact, used, *mark in zip(shown, *marks, strict=True)]
         smiles = Chem.MolFragmentToSmiles(molecule, np.flatnonzero(use).tolist(), atomSymbols=tokens)
         atoms = list(map(int, molecule.GetProp("_smilesAtomOutputOrder")[1:-1].split(",")))
         pieces.append(_Piece(smiles, atoms, inside[atoms].tobytes()))
@@ -188,12 +192,14 @@ def _token(
     """
     number, hydrogens, charge = fact
     symbol = _symbols()[number]
+    if aromatic and not kept:
+        return f"[{_symbols()[_ARYL]}]" if number == 6 else "F"  # noqa: PLR2004 - carbon
     if inside or charge:
         text = symbol.lower() if aromatic else symbol
         count = f"H{hydrogens}" if hydrogens else ""
         return f"[{text}{count}{f'{charge:+d}' if charge else ''}]"
     if aromatic:
-        return f"[{symbol.lower()}]" if kept else f"[{_symbols()[_ARYL]}]"
+        return f"[{symbol.lower()}]"
     if number == 6:  # noqa: PLR2004 - carbon: only whether it may give a hydrogen matters
         return "C" if hydrogens and not still else "[C]"
     # a heteroatom beside the region: any with one bond to it looks the same, but nitrogen
