@@ -19,8 +19,6 @@ CHUNK = 4096
 """Rows judged at a time."""
 ALL_ROWS_SHARE = 0.25
 """Share of the epochs that come after the calibration and learn the held-out conditions too."""
-NORMALISED = 13.0
-"""Times the squared length of a row, for which first weights are made where sums are normalised."""
 HOLD_OUT_FROM = 20
 """Fewer conditions than this are all needed to learn from."""
 
@@ -29,9 +27,8 @@ def first_network(
     table: CellTable, shape: NetworkShape, seed: int, *, target: NDArray[np.int64] | None = None, device: str = "cpu"
 ) -> MultiTaskNetwork:
     """Return a network for the rows and tasks of a table, with first weights that only `seed` decides."""
-    # substructures of a compound come together: twice the squared length keeps first outputs small; where sums are
-    # normalised their size is free, and smaller first weights leave less of them in columns that few rows have
-    active = (NORMALISED if shape.layer_norm else 2.0) * typical_length(table.x)
+    # substructures of a compound come together: twice the squared length keeps first outputs small
+    active = 2 * typical_length(table.x)
     with seeded(derive_seed(seed, "weights"), torch.device("cpu")):
         network = MultiTaskNetwork(table.x.shape[1], table.binary, shape, active=active, target=target)
     return network.to(choose_device(device))
