@@ -129,34 +129,17 @@ def proposed(state: State, pool: pd.DataFrame, proposer: Proposer) -> tuple[pd.D
 
     Depends on nothing but its arguments, so that a replay gives the same.
     """
-    settings, number = state.settings, state.round + 1
-    standing = state.standing()
+    settings, number, standing = state.settings, state.round + 1, state.standing()
     closed = pool["condition_id"].isin(standing.index[standing != "failed"]).to_numpy(bool)
-    pending = standing.index[standing == "pending"]
     if closed.all():
         message = (
-            f"The pool of {len(pool)} is used up: {int((standing == 'measured').sum())} are measured, {len(pending)} "
-            "await their result. Ingest what is missing, or stop the campaign."
+            f"The pool of {len(pool)} is used up: {int((standing == 'measured').sum())} are measured, "
+            f"{int((standing == 'pending').sum())} await their result. Ingest what is missing, or stop the campaign."
         )
         raise CampaignError(message)
-    first = settings.wells if settings.start is None else settings.start
-    wells = first if number == 1 else settings.wells
-    planned = first + (max(settings.rounds or ROUNDS, 2) - 1) * settings.wells
-    wanted = min(wells, int((~closed).sum()))
-    request = Request(
-        Objective.parse(settings.objective),
-        wanted,
-        min(1.0, len(state.proposals) / planned),
-        derive_seed(settings.seed, "round", number),
-        tuple(sorted(pending)),
-        constraints_now(state, standing != "failed", wanted),
-        bench_of(settings, wanted, wells_used(state)),
-        settings.threshold,
-    )
-    if (
-        request.bench.used
-        and not apply_constraints(request.constraints, pool, request.bench).allowed([])[~closed].any()
-    ):
+    request, asked = _request(state, standing, int((~closed).sum()))
+    rules = apply_constraints(request.constraints, pool, request.bench) if request.bench.used else None
+    if rules is not None and not rules.allowed([])[~closed].any():
         message = (
             "The rules of the campaign leave no candidate open: look at stock, budget and must_exclude, or stop it."
         )
@@ -175,7 +158,7 @@ def proposed(state: State, pool: pd.DataFrame, proposer: Proposer) -> tuple[pd.D
     about = {
         "round": number,
         "wells": len(table),
-        "asked": wells,
+        "asked": asked,
         "seed": request.seed,
         "progress_share": request.progress_share,
         "measured": _digest(measured),
@@ -184,6 +167,26 @@ def proposed(state: State, pool: pd.DataFrame, proposer: Proposer) -> tuple[pd.D
         **facts,
     }
     return table[list(PROPOSALS)].astype(PROPOSALS), about
+
+
+def _request(state: State, standing: pd.Series, left: int) -> tuple[Request, int]:
+    """Return what the next round asks of the policy, and how many wells it has; `left` candidates are open."""
+    settings, number = state.settings, state.round + 1
+    first = settings.wells if settings.start is None else settings.start
+    wells = first if number == 1 else settings.wells
+    planned = first + (max(settings.rounds or ROUNDS, 2) - 1) * settings.wells
+    wanted = min(wells, left)
+    request = Request(
+        Objective.parse(settings.objective),
+        wanted,
+        min(1.0, len(state.proposals) / planned),
+        derive_seed(settings.seed, "round", number),
+        tuple(sorted(standing.index[standing == "pending"])),
+        constraints_now(state, standing != "failed", wanted),
+        bench_of(settings, wanted, wells_used(state)),
+        settings.threshold,
+    )
+    return request, wells
 
 
 def _table(proposal: Proposal, pool: pd.DataFrame, closed: NDArray[np.bool_], wells: int) -> pd.DataFrame:

@@ -46,13 +46,8 @@ def propose(
         policy=policy,
         measured=_measured(open_pool[measured], learnt, task_table(run)),
     )
-    said = {
-        "score": proposal.score,
-        "predicted": proposal.mean,
-        "std": proposal.std,
-        "in_domain": proposal.in_domain,
-        "reason": proposal.reason,
-    }
+    named = {"score": "score", "predicted": "mean", "std": "std", "in_domain": "in_domain", "reason": "reason"}
+    said = {title: getattr(proposal, field) for title, field in named.items()}
     rows = open_pool.iloc[proposal.rows].reset_index(drop=True)
     rows.attrs = conditions.attrs
     plate = plate_columns(rows.drop(columns="note"), conditions.attrs.get("titles", {}), {*RESERVED, *said})
@@ -70,11 +65,16 @@ def propose(
     if len(chosen) < ask.wells:
         notes.append(f"Only {len(chosen)} of {ask.wells} wells are filled: the pool has no more open candidates.")
     if "embedding" in BATCHES[policy.acquisition].needs and not _describes(learnt):
-        notes.append(
-            f"The run keeps only the names of what it learned from: {policy.acquisition} knows where the "
-            f"{int(measured.sum())} of them lie that are in the pool. Fit the run again to have it know all."
-        )
+        notes.append(_knows_some(policy.acquisition, int(measured.sum())))
     return Outcome(facts, table, notes, {"plate map": str(out)})
+
+
+def _knows_some(acquisition: str, inside: int) -> str:
+    """Say that a run of an earlier release knows where only some of its training conditions lie."""
+    return (
+        f"The run keeps only the names of what it learned from: {acquisition} knows where the {inside} of them lie "
+        "that are in the pool. Fit the run again to have it know all."
+    )
 
 
 def _measured(inside: pd.DataFrame, learnt: pd.DataFrame, tasks: pd.DataFrame) -> Screen:
