@@ -2,6 +2,7 @@
 
 import hashlib
 import platform
+from collections.abc import Iterator
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +16,7 @@ from screenwise.data.assay import Assay
 from screenwise.data.auxiliary import with_auxiliary
 from screenwise.data.split import Fold, make_folds
 from screenwise.data.table import read_table, write_table
+from screenwise.data.table_parts import write_parts
 from screenwise.errors import DataError
 from screenwise.evaluate.compare import score_cells
 from screenwise.evaluate.scoring import DETAILS
@@ -103,13 +105,16 @@ def predict(
     own, asked = own_columns(conditions), asked_tasks(tasks, settings.only)
     tasks = tasks.iloc[asked].reset_index(drop=True)
     shape = wide_table if settings.wide else long_table
-    parts, counts = [], np.zeros(2, np.int64)
-    for first, prediction in predict_chunks(model, conditions, progress, width=len(asked), tasks=asked):
-        parts.append(shape(own.iloc[first : first + len(prediction.mean)], prediction, tasks))
-        inside = cells_in_domain(prediction)
-        if inside is not None:
-            counts += inside.sum(), np.isfinite(prediction.mean).sum()
-    write_table(pd.concat(parts, ignore_index=True), out)
+    counts = np.zeros(2, np.int64)
+
+    def parts() -> Iterator[pd.DataFrame]:
+        for first, prediction in predict_chunks(model, conditions, progress, width=len(asked), tasks=asked):
+            inside = cells_in_domain(prediction)
+            if inside is not None:
+                counts[:] += inside.sum(), np.isfinite(prediction.mean).sum()
+            yield shape(own.iloc[first : first + len(prediction.mean)], prediction, tasks)
+
+    write_parts(parts(), out)
     missing = int((conditions.get("note", pd.Series([""] * len(conditions))) != "").sum())
     facts: dict[str, Any] = {"rows": len(conditions), "tasks": len(tasks), "rows without prediction": missing}
     share = float(counts[0] / counts[1]) if counts[1] else "this model does not say"
