@@ -11,7 +11,13 @@ import pytest
 from screenwise.data import fetch
 from screenwise.data.assay import read_assay
 from screenwise.data.catalogue import DATASETS, KNOWLEDGE
-from screenwise.data.datasets import load_dataset, load_gene_descriptors, load_gene_sets, write_dataset_table
+from screenwise.data.datasets import (
+    load_dataset,
+    load_gene_descriptors,
+    load_gene_links,
+    load_gene_sets,
+    write_dataset_table,
+)
 from screenwise.errors import DataError, DatasetError
 
 HAVE = any((folder / "active_learning").is_dir() for folder in fetch.data_folders())
@@ -158,6 +164,10 @@ def test_what_conditions_of_the_large_pools_are_made_of():
 def test_gene_knowledge():
     assert load_gene_sets().columns.tolist() == ["gene", "source", "gene_set"]
     assert load_gene_descriptors().shape == (12_944, 130)
+    links = load_gene_links().set_index("gene")
+    assert len(links) == 17_486
+    assert (links["n_interactions"].sum() + links["n_links"].sum()) == 2 * 147_164 + 27_981 + 11_571
+    assert links.loc["TP53"].min() > 40
 
 
 def test_offline_and_absent_says_so_and_what_to_do(tmp_path, monkeypatch):

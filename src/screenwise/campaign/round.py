@@ -19,6 +19,7 @@ from screenwise.design.constraints import Constraints
 from screenwise.design.plate import layout
 from screenwise.design.rules import apply_constraints
 from screenwise.errors import CampaignError, ColumnError, ConfigError, DataError
+from screenwise.represent.features import FEATURE, SETS
 from screenwise.rng import derive_seed
 from screenwise.screen import Cells, Screen, make_screen, targets_from_cells
 
@@ -250,7 +251,7 @@ def plate_columns(pool: pd.DataFrame, titles: Mapping[str, str], reserved: Colle
     pool
         (n,) conditions.
     titles
-        Title in the user's table -> column of the pool that holds it; empty = all columns but features.
+        Title in the user's table -> column of the pool that holds it; empty = all columns but features and sets.
     reserved
         Titles that mean something else on a plate map: there they are called ``pool_...``.
 
@@ -263,5 +264,5 @@ def plate_columns(pool: pd.DataFrame, titles: Mapping[str, str], reserved: Colle
     every = {name: name for name in map(str, pool.columns)}
     named = {title: name for title, name in (titles or every).items() if name in every and title != "condition_id"}
     own = pool[["condition_id", *named.values()]].set_axis(["condition_id", *named], axis=1)
-    own = own.drop(columns=[name for name in own.columns if name.startswith("feature:")])
+    own = own.drop(columns=[name for name in own.columns if name.startswith((FEATURE, SETS))])
     return own.rename(columns={name: f"pool_{name}" for name in own.columns if name.lower() in reserved})

@@ -15,6 +15,8 @@ from screenwise.screen import ABOVE, BELOW, EXACT
 
 EVENTS = 5
 """Last events that a status lists."""
+SIGNS = {BELOW: "<", EXACT: "", ABOVE: ">"}
+"""Relation -> what stands before the value."""
 NEXT = {
     "created": "propose the first round",
     "proposed": "export the round as a plate map",
@@ -123,8 +125,7 @@ def _best(values: pd.DataFrame, objective: Objective, pool: pd.DataFrame) -> dic
     first = values.iloc[order[0]]
     row = pool[pool["condition_id"] == first["condition_id"]].iloc[0]
     own = {str(name): str(row[name]) for name in pool.columns if not name.startswith("feature:")}
-    sign = {BELOW: "<", EXACT: "", ABOVE: ">"}[int(first["relation"])]
-    return {"value": float(first["value"]), "relation": sign, **own}
+    return {"value": float(first["value"]), "relation": SIGNS[int(first["relation"])], **own}
 
 
 def _hits(values: pd.DataFrame, objective: Objective, threshold: float) -> Any:

@@ -24,10 +24,13 @@ __all__ = [
     "data_folders",
     "load_dataset",
     "load_gene_descriptors",
+    "load_gene_links",
     "load_gene_sets",
     "write_dataset_table",
 ]
 
+_LINKS = {"n_interactions": ("GiG",), "n_links": ("DaG", "DuG", "DdG", "CbG")}
+"""Number per gene -> kinds of edges that it counts."""
 _SYMBOLS = {-1: "<", 0: "=", 1: ">"}
 
 
@@ -74,6 +77,21 @@ def load_gene_descriptors() -> pd.DataFrame:
     """Return 128 numbers per gene (`pw000`...) and `n_sets`, beside `gene`; `DatasetError` where absent."""
     info = KNOWLEDGE["gene_descriptors"]
     return read_data_file(info.files[0], info)
+
+
+def load_gene_links() -> pd.DataFrame:
+    """Return gene, n_interactions and n_links: its interacting genes, its links to diseases and compounds.
+
+    `DatasetError` where absent.
+    """
+    info = KNOWLEDGE["gene_links"]
+    edges, nodes = (read_data_file(file, info) for file in info.files)
+    genes = nodes[nodes["kind"] == "Gene"].set_index("id")["name"].dropna()
+    ends = pd.concat([edges, edges.rename(columns={"source": "target", "target": "source"})], ignore_index=True)
+    ends = ends.assign(gene=ends["source"].map(genes)).dropna(subset="gene")
+    counts = {name: ends.loc[ends["metaedge"].isin(kinds), "gene"].value_counts() for name, kinds in _LINKS.items()}
+    table = pd.DataFrame(counts, index=pd.Index(sorted(genes.unique()), name="gene"))
+    return table.fillna(0).astype(np.int64).reset_index()
 
 
 def write_dataset_table(name: str, path: Path) -> int:

@@ -6,17 +6,23 @@ from typing import Any
 import pandas as pd
 
 from screenwise.campaign.campaign import Campaign
+from screenwise.campaign.lean import HITS, lean_by_round
 from screenwise.campaign.state import State
+from screenwise.campaign.studied import ABSENT, how_studied, names_genes
+from screenwise.campaign.summary import SIGNS
 from screenwise.recipes.campaigns import rule_price
 from screenwise.report.html import Picture, Section, Table
 from screenwise.report.platemap import plate_map
+
+LAST = 20
+"""Last readings that the page shows."""
 
 
 def sections(folder: Path) -> list[Section]:
     """Return the parts of a page about a campaign."""
     campaign = Campaign.open(folder)
     said, state = campaign.status(), campaign.state()
-    parts = [_standing(campaign, said), _rounds(said, state)]
+    parts = [_standing(campaign, said), _rounds(said, state), *_fame(campaign.pool(), state)]
     if len(campaign.qc()):
         parts.append(_plates(campaign, said, state))
     if state.round:
@@ -34,10 +40,19 @@ def _standing(campaign: Campaign, said: dict[str, Any]) -> Section:
         text += f" It was stopped: {said['stopped']}."
     if said["evidence"].get("signal") is False:
         text += " The measured wells show no usable signal: its proposals are no better than chance."
-    results = campaign.results()
-    return Section(
-        "The campaign", text, [], [Table(results.tail(20), "The last results", rows=20)] if len(results) else [], facts
-    )
+    results = _last_results(campaign)
+    return Section("The campaign", text, [], [Table(results, "The last results")] if len(results) else [], facts)
+
+
+def _last_results(campaign: Campaign) -> pd.DataFrame:
+    """Return the last readings, first what was tested, as its laboratory calls it, last the ids of the records."""
+    results = campaign.results().tail(LAST)
+    own = list(results.columns[list(results.columns).index("file") + 1 :])
+    records = ["condition_id", "file", "row", "sequence"]
+    results = results.assign(relation=results["relation"].map(SIGNS))
+    empty = [name for name in ("relation", "note") if (results[name] == "").all()]
+    front = [*own, *(name for name in results.columns if name not in (*own, *records, *empty))]
+    return results[[*front, *records]]
 
 
 def _rounds(said: dict[str, Any], state: State) -> Section:
@@ -77,6 +92,26 @@ def _plates(campaign: Campaign, said: dict[str, Any], state: State) -> Section:
     )
 
 
+def _fame(pool: pd.DataFrame, state: State) -> list[Section]:
+    """Return what the rounds found beside what being well studied explains; nothing of pools without genes."""
+    if not names_genes(pool):
+        return []
+    title, studied = "Well-studied genes", how_studied(pool)
+    if studied is None:
+        return [Section(title, f"How much these genes are studied is {ABSENT}")]
+    text = (
+        f"Part of what a ranking of genes finds is fame. How much a gene is studied is told by its {studied.words}, "
+        "as the share of the pool that is studied less (0 to 1). A round found something of its own as far as it has "
+        "more hits than as many wells of the most studied genes among all that is measured by then. auroc: how well "
+        "being studied alone tells the hits so far from the rest; 0.5 = not at all. Wells were chosen, not drawn: "
+        "this compares, and proves nothing."
+    )
+    if state.settings.threshold is None:
+        text += f" Without a threshold, hits are the best {100 * HITS:g} % of what is measured now."
+    rounds = lean_by_round(state, pool, studied)
+    return [Section(title, text, [], [Table(rounds, "Hits and fame, round by round", digits=2)] if len(rounds) else [])]
+
+
 def _choice(campaign: Campaign, state: State) -> Section:
     wells, prices = campaign.explain()
     pictures = []
@@ -87,5 +122,8 @@ def _choice(campaign: Campaign, state: State) -> Section:
         pictures = [Picture(plate_map(last), f"The plates of round {max(state.layouts)}.", wide=True)]
     lines = [rule_price(line) for line in prices.to_dict("records")]
     text = "What each rule costs, as the hits that the best round without it promises more:\n\n- " + "\n- ".join(lines)
+    text = text if lines else "No rule limits the rounds."
+    if "studied" in wells:
+        text = f"How much its genes are studied: {wells.attrs['studied']}.\n\n{text}"
     tables: list[Any] = [Table(wells.drop(columns="condition_id"), f"Why the wells of round {state.round}")]
-    return Section(f"Round {state.round}, and why", text if lines else "No rule limits the rounds.", pictures, tables)
+    return Section(f"Round {state.round}, and why", text, pictures, tables)

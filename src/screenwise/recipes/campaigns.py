@@ -127,6 +127,8 @@ def propose(folder: Path, *, ahead: bool = False) -> Outcome:
     title = _title(wells)
     shown = proposal.drop(columns=["round", "place", "condition_id", *empty])
     shown.insert(0, title, wells[title].to_numpy(object))
+    if "studied" in wells:
+        shown.insert(2, "studied", wells["studied"].to_numpy())
     facts: dict[str, Any] = {"round": int(proposal["round"].iloc[0]), "wells": len(proposal)}
     shown = _once(shown, "reason", facts).head(SHOWN)
     said = campaign.state().rounds[-1]
@@ -135,7 +137,12 @@ def propose(folder: Path, *, ahead: bool = False) -> Outcome:
         facts["expected hits"] = facts.pop("expected")
     rows = [{str(name): value for name, value in row.items()} for row in shown.to_dict("records")]
     notes = [*_short_notes(campaign, len(proposal)), f"Next: screenwise campaign export {folder} --out plate.csv"]
-    return Outcome(facts | _evidence(campaign), rows, notes)
+    return Outcome(facts | _evidence(campaign) | _lean(wells), rows, notes)
+
+
+def _lean(wells: pd.DataFrame) -> dict[str, str]:
+    """Return how a round leans to well-studied genes; nothing of other pools."""
+    return {name: wells.attrs[name] for name in ("studied",) if name in wells.attrs}
 
 
 def _short_notes(campaign: Campaign, wells: int) -> list[str]:
@@ -193,6 +200,7 @@ def explain(folder: Path, number: int | None = None, out: Path | None = None) ->
     said = campaign.state()
     facts: dict[str, Any] = {"round": said.round if number is None else number, "wells": len(wells)}
     facts |= _told(wells.attrs["evidence"])
+    facts |= _lean(wells)
     facts["outside the domain"] = int((wells["in_domain"].eq(False) & wells["mean"].notna()).sum())  # noqa: FBT003
     files: dict[str, str] = {}
     if out is not None:
@@ -201,7 +209,16 @@ def explain(folder: Path, number: int | None = None, out: Path | None = None) ->
         write_table(prices, beside)
         files = {"wells": str(out), "price of the rules": str(beside)}
     unused = [name for name in ("hit", "cost") if not wells[name].fillna(0).any()]
-    names = ["place", _title(wells), "score", "mean", "std", "hit", "in_domain"]
+    names = [
+        "place",
+        _title(wells),
+        "score",
+        *(["studied"] if "studied" in wells else []),
+        "mean",
+        "std",
+        "hit",
+        "in_domain",
+    ]
     names += [*wells.attrs["groups"], "cost", "reason"]
     shown = wells[[name for name in dict.fromkeys(names) if name not in unused]]
     shown = _once(shown, "reason", facts).head(EXPLAINED)

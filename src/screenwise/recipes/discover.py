@@ -1,11 +1,13 @@
 """From a fitted run and a pool to a plate map."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from screenwise.campaign.policy import Objective, Request, policy_for, propose_from
+from screenwise.campaign.lean import how_it_leans
+from screenwise.campaign.policy import Objective, Proposal, Request, policy_for, propose_from
 from screenwise.campaign.round import RESERVED, plate_columns
 from screenwise.design.choose import BATCHES
 from screenwise.design.plate import PlateRules, layout, write_plate
@@ -46,8 +48,8 @@ def propose(
         policy=policy,
         measured=_measured(open_pool[measured], learnt, task_table(run)),
     )
-    named = {"score": "score", "predicted": "mean", "std": "std", "in_domain": "in_domain", "reason": "reason"}
-    said = {title: getattr(proposal, field) for title, field in named.items()}
+    studied, lean = how_it_leans(open_pool, proposal.rows, ~measured.to_numpy(bool))
+    said = _said(proposal, studied)
     rows = open_pool.iloc[proposal.rows].reset_index(drop=True)
     rows.attrs = conditions.attrs
     plate = plate_columns(rows.drop(columns="note"), conditions.attrs.get("titles", {}), {*RESERVED, *said})
@@ -59,6 +61,7 @@ def propose(
         "already measured": int(measured.sum()),
         "left out, unreadable or doubled": int((~usable).sum()),
         "chosen": len(chosen),
+        **lean,
     }
     table = [{str(name): value for name, value in row.items()} for row in chosen.head(SHOWN).to_dict("records")]
     notes = []
@@ -67,6 +70,12 @@ def propose(
     if "embedding" in BATCHES[policy.acquisition].needs and not _describes(learnt):
         notes.append(_knows_some(policy.acquisition, int(measured.sum())))
     return Outcome(facts, table, notes, {"plate map": str(out)})
+
+
+def _said(proposal: Proposal, studied: dict[str, Any]) -> dict[str, Any]:
+    """Return what is said of each chosen candidate, by title."""
+    said = {"score": proposal.score, **studied, "predicted": proposal.mean, "std": proposal.std}
+    return said | {"in_domain": proposal.in_domain, "reason": proposal.reason}
 
 
 def _knows_some(acquisition: str, inside: int) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from screenwise.campaign.studied import ABSENT, names_genes, studied_column
 from screenwise.config import from_mapping, to_mapping
 from screenwise.data.assay import Assay
 from screenwise.data.auxiliary import with_auxiliary
@@ -102,7 +103,7 @@ def predict(
     """Predict every row of a table, in its order, and write the table of predictions."""
     model, tasks = open_run(run), task_table(run)
     conditions = conditions_for(run, table, reading, progress=progress)
-    own, asked = own_columns(conditions), asked_tasks(tasks, settings.only)
+    own, asked = own_columns(conditions).assign(**studied_column(conditions)), asked_tasks(tasks, settings.only)
     tasks = tasks.iloc[asked].reset_index(drop=True)
     shape = wide_table if settings.wide else long_table
     counts = np.zeros(2, np.int64)
@@ -119,6 +120,8 @@ def predict(
     facts: dict[str, Any] = {"rows": len(conditions), "tasks": len(tasks), "rows without prediction": missing}
     share = float(counts[0] / counts[1]) if counts[1] else "this model does not say"
     facts["predictions in domain"] = share
+    if names_genes(conditions) and "studied" not in own:
+        facts["studied"] = ABSENT
     bare = int(without_features(conditions).sum()) if (run / "features.parquet").exists() else 0
     notes = [f"{bare} of {len(conditions)} rows have no features in the run's table."] if bare else []
     return Outcome(facts, notes=notes, files={"predictions": str(out)})
