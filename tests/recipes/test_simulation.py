@@ -1,14 +1,16 @@
 """A replay from the command line: several policies, interrupted and gone on with."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from screenwise.data.datasets import POOLS
-from screenwise.errors import ConfigError, DataError
+from screenwise.errors import ConfigError, DataError, DesignError
 from screenwise.recipes import simulation
 from screenwise.recipes.reporting import report
-from screenwise.recipes.settings import SimulateSettings
+from screenwise.recipes.settings import Reading, SimulateSettings
 
 SMALL = SimulateSettings("thompson, probability_of_hit", rounds=2, wells=5, seeds=2, start=10, hits=0.1)
 
@@ -155,3 +157,22 @@ def test_a_named_pool_brings_its_budget_and_hits_unless_told_otherwise(tmp_path)
     told = simulation.simulate("diabetes", tmp_path / "told", SimulateSettings("random", seeds=1, rounds=2, hits=0.2))
     assert (told.facts["budget"], told.facts["hits"]) == ("8 at random + 2 x 8", "best 20 %")
     assert pd.read_csv(tmp_path / "told" / "curves.csv")["measured"].max() == 24
+
+
+def test_genes_in_the_order_of_how_much_they_are_studied(tmp_path, monkeypatch):
+    monkeypatch.setenv("SCREENWISE_DATA", str(tmp_path / "nowhere"))
+    genes = pd.DataFrame({"gene": [f"G{place}" for place in range(60)], "growth": np.arange(60.0)})
+    genes.to_csv(tmp_path / "pool.csv", index=False)
+    rows = [(gene, f"S{one}") for place, gene in enumerate(genes["gene"]) for one in range(place // 6)]
+    pd.DataFrame(rows, columns=["gene", "gene_set"]).to_csv(tmp_path / "sets.csv", index=False)
+    settings, pool = SimulateSettings("studied", rounds=2, wells=6, seeds=1, start=6, hits=0.1), tmp_path / "pool.csv"
+    with pytest.raises(DesignError, match=r"--features SETS\.csv"):
+        simulation.simulate(str(pool), tmp_path / "out", settings)
+    with pytest.raises(DesignError, match="no column gene"):
+        simulation.simulate("diabetes", tmp_path / "out", settings)
+    assert not (tmp_path / "out").exists()
+    played = simulation.simulate(str(pool), tmp_path / "out", settings, Reading(features=tmp_path / "sets.csv"))
+    assert played.table[0]["policy"] == "studied"
+    assert played.table[0]["hit_fraction"] == 1.0
+    alone = simulation.simulate(str(pool), tmp_path / "alone", replace(settings, policy="auto"))
+    assert "--features gene_sets" in alone.notes[-1]

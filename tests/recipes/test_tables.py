@@ -1,16 +1,20 @@
 """Tables joined with features: the user's own columns stay, and what is not known is said."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from screenwise.data.columns import Columns
+from screenwise.data.datasets import data_folders
 from screenwise.errors import DataError, ScreenwiseError
 from screenwise.recipes.learn import fit, predict
 from screenwise.recipes.settings import FitSettings, Reading
 from screenwise.recipes.tables import candidates, measured
 
 GENES = [f"GENE{number}" for number in range(40)]
+HAVE = any((folder / "active_learning" / "gene_pathways.parquet").exists() for folder in data_folders())
 
 
 def screen_with_features(folder, named):
@@ -27,6 +31,22 @@ def test_predictions_of_genes_name_the_genes(tmp_path):
     fit(table, tmp_path / "run", FitSettings(model="ridge"), reading)
     predict(tmp_path / "run", table, tmp_path / "out.csv")
     assert pd.read_csv(tmp_path / "out.csv")["gene"].tolist() == GENES
+
+
+@pytest.mark.skipif(not HAVE, reason="the public tables of genes are not here")
+def test_public_knowledge_of_genes_is_joined_by_its_name_unless_a_file_is_called_so(tmp_path, monkeypatch):
+    pd.DataFrame({"gene": ["TP53", "OR5H6", "EGFR"], "effect": [1.0, 2.0, 3.0]}).to_csv(
+        tmp_path / "screen.csv", index=False
+    )
+    reading = Reading(features=Path("gene_sets"))
+    joined = measured(str(tmp_path / "screen.csv"), reading).screen.conditions.set_index("gene")["sets:gene_set"]
+    assert joined.loc["TP53"].count("|") > 20
+    fit(str(tmp_path / "screen.csv"), tmp_path / "run", FitSettings(model="mean"), reading)
+    assert "gene_set" in pd.read_parquet(tmp_path / "run" / "features.parquet").columns
+    monkeypatch.chdir(tmp_path)
+    pd.DataFrame({"gene": ["TP53"], "size": [1.0]}).to_csv("gene_sets", index=False)
+    with pytest.raises(ScreenwiseError):  # a file without an ending is no table
+        measured("screen.csv", reading)
 
 
 def test_genes_without_features_are_counted(tmp_path):

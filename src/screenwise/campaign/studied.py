@@ -24,7 +24,8 @@ LEAST_KNOWN = 0.1
 """Share of the genes that a public table must name for its counts to be used: else it speaks of other genes."""
 ABSENT = (
     "not known: neither the pool nor a public table counts the sets, interactions or links of these genes. Join a "
-    "table of gene sets (gene, gene_set) with --features, or set SCREENWISE_DATA to the folder of public data."
+    "table of gene sets (columns gene, gene_set) with --features SETS.csv, or set SCREENWISE_DATA to the folder of "
+    "public data."
 )
 """What is said of genes that nothing is known of."""
 _DECIMALS = 9
@@ -103,14 +104,20 @@ def studied_column(conditions: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
     return {} if studied is None else {"studied": studied.share}
 
 
-def choose_most_studied(plan: Plan, measured: int) -> Proposal:
-    """Choose the candidates whose genes are studied most; equal ones at random."""
-    studied = how_studied(plan.pool)
+def surely_studied(pool: pd.DataFrame) -> Studied:
+    """Return how much the genes of a pool are studied; where nothing tells, an error says what to do."""
+    studied = how_studied(pool)
     if studied is None:
         message = f"The policy studied ranks genes by how much they are studied, which is {ABSENT}"
-        if not names_genes(plan.pool):
+        if not names_genes(pool):
             message = "The policy studied ranks genes, and the pool has no column gene (of pairs gene_a, gene_b)."
         raise DesignError(message)
+    return studied
+
+
+def choose_most_studied(plan: Plan, measured: int) -> Proposal:
+    """Choose the candidates whose genes are studied most; equal ones at random."""
+    studied = surely_studied(plan.pool)
     plan = plan_plates(plan, studied.score)
     allowed, first = plan.rules.mask_or_rule(), plan.rules.first
     rows = pick_top(studied.score, plan.request.wells, plan.keys, allowed=allowed, first=first)

@@ -17,6 +17,7 @@ from screenwise.screen import Screen
 __all__ = [
     "DATASETS",
     "KNOWLEDGE",
+    "KNOWN",
     "POOLS",
     "Dataset",
     "DatasetInfo",
@@ -92,6 +93,10 @@ def load_gene_links() -> pd.DataFrame:
     counts = {name: ends.loc[ends["metaedge"].isin(kinds), "gene"].value_counts() for name, kinds in _LINKS.items()}
     table = pd.DataFrame(counts, index=pd.Index(sorted(genes.unique()), name="gene"))
     return table.fillna(0).astype(np.int64).reset_index()
+
+
+KNOWN = {"gene_sets": load_gene_sets, "gene_descriptors": load_gene_descriptors, "gene_links": load_gene_links}
+"""Name of `KNOWLEDGE` -> what returns it as a table per gene."""
 
 
 def write_dataset_table(name: str, path: Path) -> int:

@@ -16,7 +16,7 @@ from screenwise.config import from_mapping, to_mapping
 from screenwise.data.assay import Assay
 from screenwise.data.auxiliary import with_auxiliary
 from screenwise.data.split import Fold, make_folds
-from screenwise.data.table import read_table, write_table
+from screenwise.data.table import write_table
 from screenwise.data.table_parts import write_parts
 from screenwise.errors import DataError
 from screenwise.evaluate.compare import score_cells
@@ -38,7 +38,7 @@ from screenwise.recipes.fitted_run import (
 from screenwise.recipes.outcome import Outcome, Progress, silent
 from screenwise.recipes.predictions import asked_tasks, cells_in_domain, long_table, predict_chunks, wide_table
 from screenwise.recipes.settings import FitSettings, PredictSettings, Reading
-from screenwise.recipes.tables import auxiliary, measured, without_features
+from screenwise.recipes.tables import auxiliary, measured, read_features, without_features
 from screenwise.represent.fingerprint_store import computing
 from screenwise.run import Run, read_json, write_json
 from screenwise.screen import Screen
@@ -270,7 +270,7 @@ def _write_inputs(out: Path, data: Assay, train: Screen, reading: Reading) -> No
         "rejected.parquet": data.rejected.astype(str),
     }
     if reading.features is not None:
-        frames["features.parquet"] = read_table(reading.features)
+        frames["features.parquet"] = read_features(reading.features)
     for name, frame in frames.items():
         write_table(frame, out / name)
     write_table(data.rejected, out / "rejected.csv")

@@ -12,6 +12,7 @@ import pandas as pd
 
 from screenwise.campaign.named import check_policy, named_policy
 from screenwise.campaign.policy import Objective, SimulatedPolicy
+from screenwise.campaign.studied import MostStudied, names_genes, surely_studied
 from screenwise.data.datasets import POOLS, Pool
 from screenwise.data.replicate import one_row_per_condition
 from screenwise.data.table import write_table
@@ -19,7 +20,7 @@ from screenwise.errors import ConfigError, DataError
 from screenwise.recipes.outcome import Outcome, Progress, silent
 from screenwise.recipes.reporting import replay_sections
 from screenwise.recipes.settings import Reading, SimulateSettings
-from screenwise.recipes.tables import measured
+from screenwise.recipes.tables import measured, without_features
 from screenwise.report.curves import replay_curves
 from screenwise.report.html import write_report
 from screenwise.report.ink import write_figure
@@ -140,7 +141,11 @@ def _plan_screen(
     policies = _policies(settings)
     for one, policy in policies.items():
         check_policy(one, policy, objective, classes=classes)
+        if isinstance(policy, MostStudied):
+            surely_studied(screen.conditions)
     simulated = {one: SimulatedPolicy(policy, objective) for one, policy in policies.items()}
+    if names_genes(screen.conditions) and without_features(screen.conditions).all():
+        notes += (f"Models know the genes of {name} by their symbols alone; --features gene_sets joins public sets.",)
     return Plan(name, screen, objective, replay, simulated, notes)
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from screenwise.data.assay import Assay, read_assay, read_conditions, read_table
 from screenwise.data.auxiliary import auxiliary_tasks
-from screenwise.data.datasets import DATASETS, load_dataset
+from screenwise.data.datasets import DATASETS, KNOWN, load_dataset
 from screenwise.errors import DataError, DatasetError
 from screenwise.processes import usual_jobs
 from screenwise.recipes.outcome import Progress, silent
@@ -68,9 +68,14 @@ def auxiliary(table: Path, reading: Reading, *, progress: Progress = silent) -> 
     return auxiliary_tasks(read.screen, None if weight is None else weight.to_numpy(float))
 
 
+def read_features(path: Path) -> pd.DataFrame:
+    """Read a table of numbers or sets per entity: a file, or public knowledge of genes by its name."""
+    return KNOWN[str(path)]() if str(path) in KNOWN and not path.exists() else read_table(path)
+
+
 def with_features(conditions: pd.DataFrame, path: Path, own: str | None = None) -> pd.DataFrame:
     """Join a table of numbers onto conditions, by the entity that both name; `own` is what the user calls it."""
-    features = read_table(path)
+    features = read_features(path)
     names = ("gene", "variant", "sequence", "compound", "entity")
     key = next((name for name in names if name in conditions or f"{name}_a" in conditions), None)
     if key is None:
