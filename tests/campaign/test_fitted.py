@@ -174,6 +174,22 @@ def test_the_models_of_the_campaign_take_batches_by_name():
         policy_for("gp", "lmcd")
 
 
+@pytest.mark.parametrize(("name", "other"), [("maxdet", "gp"), ("batch_ucb", "gp"), ("k_center", "forest")])
+def test_what_the_model_of_auto_cannot_serve_the_usual_one_does_and_says_so(name, other):
+    heads = ["c1ccccc1", "c1ccncc1", "c1ccsc1", "C1CCCCC1", "c1ccoc1"]
+    smiles = [f"OC(=O){'C' * size}{head}" for head in heads for size in range(1, 9)]
+    tasks = pd.DataFrame({"name": [TASK], "target": ["EGFR"]})  # who names a target gets the process pooled by target
+    value = np.array([len(text) + 3.0 * text.count("s") for text in smiles])
+    data = make_screen(pd.DataFrame({"smiles": smiles}), value[:, None], tasks)
+    request = Request(MAXIMIZE, 4, 0.5)
+    start, pool = data.take(np.arange(0, len(data), 2)), data.conditions
+    found = propose_round(Policy(model="auto", acquisition=name, scaled=False), start, pool, request)
+    direct = propose_round(Policy(model=other, acquisition=name, scaled=other == "gp"), start, pool, request)
+    np.testing.assert_array_equal(found.rows, direct.rows)
+    assert f"{other} chose instead" in found.evidence["note"]
+    assert found.evidence["policy"] == f"{other}, {name}"
+
+
 def test_unreadable_candidates_are_left_out_and_forced_ones_stay():
     pool = POOL.copy()
     pool.loc[[1, 2, 5], "feature:a"] = np.nan

@@ -29,6 +29,8 @@ FUNCTIONS = 256
 """Functions that are drawn, or one for each well if these are more."""
 MEANS = ("batch_ucb",)
 """Acquisitions of a posterior whose means count; the others read variances only."""
+KNOWN_TO_FORESTS = ("embedding", "class_draws")
+"""Needs that forests meet and Gaussian processes do not: who asks for one gets a forest unless told otherwise."""
 WANTED = {
     "std": "a spread of the prediction",
     "draws": "functions drawn from the model (an ensemble, dropout masks, or a joint posterior)",
@@ -132,6 +134,38 @@ def choose_by_name(acquisition: str, question: Question, plan: Plan) -> tuple[ND
 
 def _check(acquisition: str, question: Question, plan: Plan) -> None:
     """Raise where the model does not know what the acquisition needs."""
+    known = _there(acquisition, question, plan)
+    if lacking := _lacking(acquisition, known):
+        wanted = " and ".join(WANTED[need] for need in lacking)
+        message = (
+            f"The acquisition {acquisition} needs {wanted}; a {type(question.model).__name__} does not give that here. "
+            f"It allows {', '.join(usable(known))}. Another model may: {usual_model(acquisition)} is the usual one."
+        )
+        raise DataError(message)
+
+
+def serves(acquisition: str, question: Question, plan: Plan) -> bool:
+    """Return whether the model knows what the acquisition needs."""
+    return not _lacking(acquisition, _there(acquisition, question, plan))
+
+
+def usual_model(acquisition: str) -> str:
+    """Return the model that an acquisition is asked of where none is named.
+
+    Examples
+    --------
+    >>> usual_model("maxdet"), usual_model("k_center")
+    ('gp', 'forest')
+    """
+    return "forest" if set(KNOWN_TO_FORESTS) & set(BATCHES[acquisition].needs) else "gp"
+
+
+def _lacking(acquisition: str, known: Candidates) -> list[str]:
+    return [need for need in BATCHES[acquisition].needs if getattr(known, need) is None]
+
+
+def _there(acquisition: str, question: Question, plan: Plan) -> Candidates:
+    """Return candidates that hold something in the place of each thing that the model knows."""
     model, prediction = question.model, question.prediction
     joint = isinstance(model, HasPosterior) and (question.sign is not None or acquisition not in MEANS)
     several = prediction.draws is not None or isinstance(model, KnowsFunctions)
@@ -144,15 +178,7 @@ def _check(acquisition: str, question: Question, plan: Plan) -> None:
         "measured": isinstance(model, Embeds) and question.measured is not None and len(question.measured) > 0,
         "cost": plan.rules.prices is not None,
     }
-    known = Candidates(plan.keys, prediction, **{name: True for name, one in there.items() if one})
-    lacking = [need for need in BATCHES[acquisition].needs if getattr(known, need) is None]
-    if lacking:
-        wanted = " and ".join(WANTED[need] for need in lacking)
-        message = (
-            f"The acquisition {acquisition} needs {wanted}; a {type(model).__name__} does not give that here. "
-            f"It allows {', '.join(usable(known))}."
-        )
-        raise DataError(message)
+    return Candidates(plan.keys, prediction, **{name: True for name, one in there.items() if one})
 
 
 def _likely(acquisition: str, question: Question, rows: NDArray[np.int64], most: int, plan: Plan) -> NDArray[np.int64]:

@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, hstack, issparse
 from scipy.special import ndtr
 
-from screenwise.campaign.capabilities import LIKELY, Question, Turned, able_model, choose_by_name
+from screenwise.campaign.capabilities import (
+    LIKELY,
+    Question,
+    Turned,
+    able_model,
+    choose_by_name,
+    serves,
+    usual_model,
+)
 from screenwise.campaign.objective import Objective, Scale, learn_scale
 from screenwise.campaign.outlook import look_out
 from screenwise.campaign.process import HIT_QUANTILE, LEAST_MEASURED, REASONS, batch_ucb
@@ -83,6 +91,8 @@ def choose_with_model(policy: Policy, known: Screen, plan: Plan, model: Model | 
     kappa = policy.kappa_at(plan.request.progress_share)
     sign = _sign(objective) if classes else 1.0
     question = Question(able_model(model), 0, pool, prediction, best, kappa, sign, conditions, classes)
+    if policy.model == "auto" and named and not serves(policy.acquisition, question, plan):
+        return _choose_instead(policy, type(question.model).__name__, known, plan)
     rows, score = _pick(policy.acquisition, question, plan)
     mean, std = _moments(prediction, rows)
     if turned:
@@ -92,6 +102,14 @@ def choose_with_model(policy: Policy, known: Screen, plan: Plan, model: Model | 
     evidence |= signal(_rank_correlation(model, learnt), len(known))
     found = _answer(policy.acquisition, (rows, score, objective.value(mean), std), (prediction, evidence), plan)
     return replace(found, outlook=_outlook(prediction, score, (target, scale if turned else None), plan))
+
+
+def _choose_instead(policy: Policy, chosen: str, known: Screen, plan: Plan) -> Proposal:
+    """Choose with the usual model of an acquisition that the model which `auto` chose cannot serve, and say so."""
+    other = usual_model(policy.acquisition)
+    found = choose_with_model(replace(policy, model=other, scaled=other == "gp"), known, plan)
+    note = f"auto took a {chosen}, which {policy.acquisition} cannot ask for what it needs: {other} chose instead."
+    return replace(found, evidence=found.evidence | {"note": f"{note} {found.evidence['note']}".strip()})
 
 
 def _reads_classes(acquisition: str, kind: str, value: NDArray[Any]) -> bool:

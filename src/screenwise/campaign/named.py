@@ -1,15 +1,12 @@
 """Policies by the names that a command line takes, and whether their model can serve them."""
 
-from screenwise.campaign.capabilities import MEANS, WANTED
+from screenwise.campaign.capabilities import KNOWN_TO_FORESTS, MEANS, WANTED, usual_model
 from screenwise.campaign.policy import POLICIES, Objective
 from screenwise.campaign.proposal import Policy
 from screenwise.design.choose import BATCHES
 from screenwise.errors import ConfigError
 from screenwise.models import MODELS, model_class
 from screenwise.protocols import Embeds, HasPosterior, KnowsFunctions
-
-KNOWN_TO_FORESTS = ("embedding", "class_draws")
-"""Needs that forests meet and Gaussian processes do not: who asks for one gets a forest unless told otherwise."""
 
 
 def named_policy(name: str) -> Policy:
@@ -35,7 +32,7 @@ def named_policy(name: str) -> Policy:
         raise ConfigError(message)
     if acquisition == "random":
         return POLICIES["random"]
-    model = model or ("forest" if set(KNOWN_TO_FORESTS) & set(BATCHES[acquisition].needs) else "gp")
+    model = model or usual_model(acquisition)
     return Policy(model=model, acquisition=acquisition, scaled=model == "gp")
 
 
