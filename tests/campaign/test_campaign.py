@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from screenwise.campaign.campaign import Campaign, CampaignSettings
+from screenwise.design.constraints import Constraints
 from screenwise.design.plate import PlateRules
 from screenwise.errors import CampaignError, ColumnError, ConfigError, DataError, ScreenwiseError
 
@@ -157,6 +158,36 @@ def test_a_plate_whose_controls_overlap_goes_back_to_the_queue_unless_a_person_s
     for plate, reason in (("R9P1", "x"), ("R1P1", " ")):
         with pytest.raises(CampaignError):
             campaign.judge(plate, good=True, reason=reason)
+
+
+def test_the_checks_of_a_status_leave_rejected_plates_aside(lab):
+    campaign = lab.begin()
+    lab.run_round(campaign)
+    campaign.propose()
+    filled = lab.fill(lab.export(campaign))
+    control = filled["role"].isin(["positive", "negative"])
+    off = filled.assign(growth=filled["growth"].mask(control, (filled["growth"].astype(float) + 9).astype(str)))
+    campaign.ingest(lab.write(off))
+    drifting = {(flag["plate"], flag["check"]) for flag in campaign.status()["flagged"]}
+    assert {("R1P1", "negative control drift"), ("R2P1", "negative control drift")} <= drifting
+    campaign.judge("R2P1", good=False, reason="another batch of controls")
+    drifting = {(flag["plate"], flag["check"]) for flag in campaign.status()["flagged"]}
+    assert ("R1P1", "negative control drift") not in drifting
+    checks = campaign.qc().set_index(["plate", "check"])["ok"]
+    assert ("R1P1", "negative control drift") not in checks.index, "there is no other plate that counts"
+
+
+def test_what_is_only_proposed_has_cost_nothing_yet(lab):
+    campaign = lab.begin(constraints=Constraints(cost_per_well=2.0))
+    campaign.propose()
+    assert campaign.status()["spent"] == 0.0
+    lab.export(campaign)
+    first = campaign.status()["spent"]
+    assert first == 2.0 * len(campaign.state().wells)
+    campaign.propose(ahead=True)
+    assert campaign.status()["spent"] == first
+    said = {rule["rule"]: rule["value"] for rule in campaign.status()["rules"] if rule["round"] == 2}
+    assert said["budget"] == 2 * first, "a stop rule looks at what the next round would bring it to"
 
 
 def test_corrected_controls_bring_a_plate_back_and_accept_takes_any(lab):

@@ -89,6 +89,24 @@ def test_controls_exchanged_drifted_and_dead_are_found():
     assert ("R1P2", "z prime") in failed(check_plates(wells, readings.assign(value=dead)))
 
 
+def test_no_plate_is_held_against_one_that_does_not_count():
+    wells, readings = screen()
+    bad = (wells["plate"] == "R1P2").to_numpy()
+    readings = readings.assign(value=readings["value"] - 5.0 * bad)
+    drifts = {("R1P1", "negative control drift"), ("R1P1", "positive control drift"), ("R1P1", "plate median")}
+    assert drifts <= failed(check_plates(wells, readings))
+    beside = check_plates(wells, readings, rejected=["R1P2"])
+    assert not drifts & failed(beside)
+    assert ("R1P2", "negative control drift") in failed(beside), "the rejected one is, against those that count"
+    alone = wells["plate"].eq("R1P1").to_numpy()
+    same = check_plates(wells[alone], readings[alone]).drop(columns="threshold")
+    own = beside[(beside["plate"] == "R1P1") & beside["check"].isin(same["check"])].drop(columns="threshold")
+    moved = ["plate order"]  # this one asks whether two plates were exchanged, whatever they are worth
+    pd.testing.assert_frame_equal(
+        own[~own["check"].isin(moved)].reset_index(drop=True), same[~same["check"].isin(moved)].reset_index(drop=True)
+    )
+
+
 def test_two_swapped_plates_are_found():
     """Controls stand elsewhere on every plate, so that each plate's map on the other's values cannot hold."""
     wells, readings = screen()

@@ -12,7 +12,6 @@ import pandas as pd
 from screenwise.campaign.explain import explained
 from screenwise.campaign.ingest import read_results
 from screenwise.campaign.policy import propose_round
-from screenwise.campaign.qc import check_plates
 from screenwise.campaign.repeat import replayed, software
 from screenwise.campaign.round import (
     Proposer,
@@ -29,7 +28,7 @@ from screenwise.campaign.rules import checked_rules
 from screenwise.campaign.state import CampaignSettings, State, fold
 from screenwise.campaign.store import Event, Store
 from screenwise.campaign.summary import summarise
-from screenwise.campaign.verdict import expected_values, verdicts
+from screenwise.campaign.verdict import plate_checks, verdicts
 from screenwise.config import to_mapping
 from screenwise.design.plate import write_plate
 from screenwise.errors import CampaignError
@@ -348,8 +347,7 @@ class Campaign:
 
     def qc(self) -> pd.DataFrame:
         """Return the checks of all plates that have readings; see `screenwise.campaign.qc`."""
-        state = self.state()
-        return check_plates(state.wells, state.current(), seed=state.settings.seed, expected=expected_values(state))
+        return plate_checks(self.state())
 
     def status(self) -> dict[str, Any]:
         """Say where the campaign stands, in plain values that JSON can hold."""

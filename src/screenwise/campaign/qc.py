@@ -1,6 +1,6 @@
 """Is a plate good: controls, position effects, replicates, missing wells, plates beside their peers."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +61,7 @@ def check_plates(
     *,
     seed: int = 0,
     expected: Mapping[tuple[int, str], float] | None = None,
+    rejected: Collection[str] = (),
 ) -> pd.DataFrame:
     """Return one line per plate, task and check.
 
@@ -76,6 +77,9 @@ def check_plates(
         Of the permutations.
     expected
         (round, condition_id) -> what was predicted of it before it was measured.
+    rejected
+        Plates that do not count: no other plate is held against their controls and values, but to see whether
+        the two were exchanged.
 
     Returns
     -------
@@ -104,13 +108,14 @@ def check_plates(
         table["expected"] = [(expected or {}).get((int(number), str(name)), np.nan) for number, name in names]
         table = _with_positions(table[touched])
         for plate, part in table.groupby("plate", sort=False):
+            beside = table[(table["plate"] == plate) | ~table["plate"].isin(list(rejected))]
             checks = [
                 _missing(part, rules),
                 *_z_prime(part, rules),
-                *_drift(part, table, rules),
+                *_drift(part, beside, rules),
                 *_positions(part, rules, seed),
-                _replicates(part, table, rules),
-                _outlier(part, table, rules),
+                _replicates(part, beside, rules),
+                _outlier(part, beside, rules),
                 *_order(part, table),
             ]
             lines += [{"plate": plate, "task": task, **check} for check in checks]

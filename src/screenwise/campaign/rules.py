@@ -80,8 +80,8 @@ def constraints_now(state: State, closed: pd.Series, wells: int) -> Constraints:
 
 
 def spent(state: State) -> float:
-    """Return the cost of all rounds so far."""
-    return float(sum(said["cost"] or 0.0 for said in state.rounds))
+    """Return the cost of all rounds that were exported: a round that is only proposed has cost nothing yet."""
+    return float(sum(said["cost"] or 0.0 for said in state.rounds if said["round"] in state.layouts))
 
 
 def round_cost(rules: Rules, rows: NDArray[np.int64]) -> tuple[float, NDArray[np.float64]]:

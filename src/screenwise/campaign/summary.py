@@ -6,11 +6,10 @@ import numpy as np
 import pandas as pd
 
 from screenwise.campaign.objective import Objective
-from screenwise.campaign.qc import check_plates
 from screenwise.campaign.rules import spent
 from screenwise.campaign.state import TESTED, State
 from screenwise.campaign.store import Event
-from screenwise.campaign.verdict import expected_values
+from screenwise.campaign.verdict import plate_checks
 from screenwise.screen import ABOVE, BELOW, EXACT
 
 EVENTS = 5
@@ -36,8 +35,8 @@ def summarise(state: State, pool: pd.DataFrame, events: list[Event]) -> dict[str
     dict: state, next, stopped, round, rounds (planned), objective, pool, measured, pending, failed,
     candidates (numbers of conditions), wells (proposed, measured, failed, pending), best, threshold, hits,
     quarantined, evidence (of the last model), by_round (with the signal that each round was chosen by), flagged
-    (plates whose checks failed), rejected (plates that do not count -> why), spent (cost so far), rules (value,
-    limit, fired and why of every stop rule before every round), waived (stop rules set aside), events (the last
+    (plates whose checks failed), rejected (plates that do not count -> why), spent (cost of what was exported), rules
+    (value, limit, fired and why of every stop rule before every round), waived (stop rules set aside), events (the last
     ones), head (hash of the last event).
     """
     standing = state.standing()
@@ -83,7 +82,7 @@ def stop_history(state: State) -> list[dict[str, Any]]:
 
 def flagged(state: State) -> list[dict[str, Any]]:
     """Return the plate checks that failed; `rejected` of the status says which plates do not count for it."""
-    checks = check_plates(state.wells, state.current(), seed=state.settings.seed, expected=expected_values(state))
+    checks = plate_checks(state)
     bad = checks[checks["ok"].eq(False).fillna(False).to_numpy(bool)]  # noqa: FBT003
     return [
         {"plate": plate, "task": task, "check": check, "value": round(float(value), 4), "message": message}

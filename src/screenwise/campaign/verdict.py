@@ -39,6 +39,12 @@ def verdicts(state: State, readings: pd.DataFrame) -> dict[str, str]:
     return {str(plate): _why(part) for plate, part in checks.groupby("plate", sort=True)}
 
 
+def plate_checks(state: State) -> pd.DataFrame:
+    """Return the checks of all plates that have readings, beside those that count; see `check_plates`."""
+    expected, seed = expected_values(state), state.settings.seed
+    return check_plates(state.wells, state.current(), seed=seed, expected=expected, rejected=state.rejected)
+
+
 def _why(checks: pd.DataFrame) -> str:
     overlap = checks["check"].eq("z prime") & (checks["value"] < LEAST_Z_PRIME)
     bad = checks["ok"].eq(False).fillna(False).to_numpy(bool)  # noqa: FBT003
