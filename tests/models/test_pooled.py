@@ -96,6 +96,22 @@ def test_left_out_cells_are_those_of_a_fit_without_the_compound(fitted):
         np.testing.assert_allclose(again.mean[row, measured], held[row, measured], atol=0.05)
 
 
+def test_calibration_cells_are_those_of_a_fit_without_the_scaffold(fitted):
+    """All compounds with a benzene ring are one scaffold; without a ring each is its own, as is its compound."""
+    screen, cells = two_assays(), fitted.calibration_cells()
+    every = screen.targets.cells()
+    np.testing.assert_array_equal(cells.value, every.value)
+    ring = np.array(["c1" in text for text in SMILES])
+    again = PooledProcess(PooledProcessConfig(threads=1)).fit(screen.take(~ring)).predict(screen.conditions)
+    held = fitted.leave_one_out()[0][every.row, every.task]
+    values, out = cells.task < 2, ring[every.row]
+    expected = again.mean[every.row, every.task]
+    np.testing.assert_allclose(cells.mean[values & out], expected[values & out], atol=0.1)
+    assert np.abs(held - expected)[values & out].mean() > 3 * np.abs(cells.mean - expected)[values & out].mean()
+    np.testing.assert_allclose(cells.mean[~out], held[~out], rtol=1e-5)
+    assert (cells.std[values & out] > fitted.leave_one_out()[1][every.row, every.task][values & out]).all()
+
+
 def test_a_label_that_runs_against_the_values_is_turned_and_told(fitted):
     assert fitted.fitted_.signs.tolist() == [1, 1, 1, -1]
     assert "1 of 2 labels run against their values" in fitted.reason_

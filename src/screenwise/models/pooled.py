@@ -205,9 +205,9 @@ class PooledProcess:
         return mean, std
 
     def calibration_cells(self) -> CalibrationCells:
-        """Return the training cells, each predicted from all other compounds."""
+        """Return the training cells, each predicted from the compounds of all other scaffolds."""
         held = self._state().held
-        return CalibrationCells(held.task, held.value, held.relation, held.mean, held.std)
+        return CalibrationCells(held.task, held.value, held.relation, held.far_mean, held.far_std)
 
     def evidence(self) -> dict[str, list[Any]]:
         """Return, per task, how well held-out training cells are predicted, and how its group was solved."""

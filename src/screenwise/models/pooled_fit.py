@@ -10,10 +10,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from screenwise.data.split import scaffolds
 from screenwise.errors import ColumnError
 from screenwise.evaluate.calibration import FACTOR_ROWS, limited_factor
 from screenwise.models.pooled_counts import Columns, Counts, learn_columns
-from screenwise.models.pooled_group import LABELS, GroupFit, Lesson, Shape, fit_group
+from screenwise.models.pooled_group import LABELS, GroupFit, GroupOutcome, LeftOut, Lesson, Shape, fit_group
 from screenwise.models.pooled_probability import Curves, learn_curves
 from screenwise.models.pooled_targets import Scales, in_units, learn_scales, make_targets
 from screenwise.models.pooled_tasks import Assays, PooledCells, find_assays, learn_signs, pool_cells
@@ -26,14 +27,22 @@ LARGE = 6000
 
 @dataclass(frozen=True)
 class Held:
-    """The training cells, each predicted without its compound, in the order of the screen's cells, (m,) each."""
+    """The training cells, predicted by a model that had not learned from them, in the order of the screen's, (m,) each.
+
+    Without its compound, a cell tells how the model predicts compounds much like those that it knows; without
+    all compounds of its scaffold, how it predicts new chemistry.
+    """
 
     row: NDArray[np.int64]
     task: NDArray[np.int64]
     value: NDArray[np.float32]
     relation: NDArray[np.int8]
     mean: NDArray[np.float32]
+    """Without the compound."""
     std: NDArray[np.float32]
+    far_mean: NDArray[np.float32]
+    """Without the scaffold."""
+    far_std: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -60,7 +69,7 @@ class Pooled:
     lesson: Lesson
     """Of all groups one after another; without targets."""
     fit: GroupFit
-    """Of all groups; without what was held out."""
+    """Of all groups."""
     unexplained: NDArray[np.float64]
     """(g,) share of prior variance that landmarks leave; 0 = exact."""
     held: Held
@@ -73,7 +82,7 @@ class Pooled:
     def fit_of(self, group: int) -> GroupFit:
         """Return what one group learned."""
         part, fit = slice(self.start[group], self.start[group + 1]), self.fit
-        return GroupFit(fit.weights[part], fit.support[part], fit.held[part], fit.variance[part], 0.0)
+        return GroupFit(fit.weights[part], fit.support[part])
 
 
 def learn_pooled(
@@ -101,30 +110,30 @@ def learn_pooled(
     target = make_targets(cells, assays, signs, scales, (shape.treatment, label_share))
     known = np.isfinite(cells.value)
     lesson = Lesson(compound[cells.row], cells.assay, target, known, cells.relation, cells.noise)
+    scaffold = scaffold_codes(screen.conditions[SMILES].iloc[cells.row])
     group = assays.group[cells.assay]
     start = np.searchsorted(group, np.arange(int(assays.group.max()) + 2))
-    weights, held = np.zeros_like(target), np.zeros_like(target)
-    support, variance = np.zeros(len(cells), bool), np.zeros(len(cells))
-    unexplained = np.zeros(len(start) - 1)
+    weights, support, unexplained = np.zeros_like(target), np.zeros(len(cells), bool), np.zeros(len(start) - 1)
+    near, far = (LeftOut(np.zeros_like(target), np.zeros(len(cells))) for _ in range(2))
 
-    def work(one: int) -> GroupFit:
+    def work(one: int) -> GroupOutcome:
         part = slice(start[one], start[one + 1])
         own = Lesson(*(getattr(lesson, name)[part] for name in Lesson.__dataclass_fields__))
-        return fit_group(counts, columns.width, own, shape)
+        return fit_group(counts, columns.width, own, scaffold[part], shape)
 
     for done, (one, found) in enumerate(over_groups(work, np.diff(start), threads), 1):
         part = slice(start[one], start[one + 1])
-        weights[part], held[part], support[part] = found.weights, found.held, found.support
-        variance[part], unexplained[one] = found.variance, found.unexplained
+        weights[part], support[part], unexplained[one] = found.fit.weights, found.fit.support, found.unexplained
+        for every, own in ((near, found.near), (far, found.far)):
+            every.mean[part], every.variance[part] = own.mean, own.variance
         tell(done, int((np.diff(start) > 0).sum()))
-    curves, factor, out = _held_out(screen, cells, assays, (signs, scales, shape), held, variance)
+    curves, factor, held = _held_out(screen, cells, assays, (signs, scales, shape), (near, far))
     bare = Lesson(lesson.compound, lesson.assay, target[:, :0], known, cells.relation, cells.noise)
-    fit = GroupFit(weights, support, held[:, :0], variance[:0], 0.0)
     there = np.isin(np.arange(len(assays)), cells.assay[known])
     valued = (assays.slot >= 0) & there[assays.assay]
     return Pooled(
-        len(screen), shape, columns, counts, assays, signs, valued, scales, curves, factor, start, bare, fit,
-        unexplained, out,
+        len(screen), shape, columns, counts, assays, signs, valued, scales, curves, factor, start, bare,
+        GroupFit(weights, support), unexplained, held,
     )  # fmt: skip
 
 
@@ -181,13 +190,25 @@ def _compounds(screen: Screen) -> tuple[NDArray[np.int64], Counts, Columns]:
     return compound, counts, columns
 
 
+def scaffold_codes(smiles: pd.Series) -> NDArray[np.int64]:
+    """Return (m,) codes of the compounds' scaffolds; without a ring a compound is a scaffold of its own.
+
+    Examples
+    --------
+    >>> scaffold_codes(pd.Series(["Cc1ccccc1", "CCO", "Oc1ccccc1", "CO", "CCO"])).tolist()
+    [0, 1, 0, 2, 1]
+    """
+    text, compounds = pd.factorize(smiles)
+    found = scaffolds(compounds.tolist())
+    return np.asarray(pd.factorize(np.where(found == "", compounds, found))[0][text], np.int64)
+
+
 def _held_out(
     screen: Screen,
     cells: PooledCells,
     assays: Assays,
     learned: tuple[NDArray[np.int8], Scales, Shape],
-    held: NDArray[np.float64],
-    variance: NDArray[np.float64],
+    left: tuple[LeftOut, LeftOut],
 ) -> tuple[Curves, NDArray[np.float64], Held]:
     """Learn the curves of probabilities and the factors of deviations, and predict the training cells with them."""
     signs, scales, shape = learned
@@ -196,16 +217,27 @@ def _held_out(
     value, relation = every.value[cells.used], every.relation[cells.used]
     slot, tasks = assays.slot[task], len(assays.assay)
     label = slot >= 0
-    score = signs[task] * held[cells.of_cell, np.maximum(LABELS + slot, 0)]
-    curves = learn_curves(score[label], value[label].astype(np.float64), task[label], tasks)
-    mean, std = np.empty(len(row)), np.empty(len(row))
-    mean[label] = curves.probability(score[label], task[label])
     own = cells.of_cell[~label]
-    found = in_units(held[own], variance[own] + shape.noise, cells.assay[own], scales, shape.treatment)
-    mean[~label], std[~label] = found.point, found.std
-    factor = _factors((value - mean) / np.where(label, 1.0, std), task, ~label & (relation == 0), tasks)
-    std = np.where(label, coin(mean), std * factor[task])
-    return curves, factor, Held(row, task, value, relation, mean.astype(np.float32), std.astype(np.float32))
+
+    def scores(held: LeftOut) -> NDArray[np.float64]:
+        return np.asarray((signs[task] * held.mean[cells.of_cell, np.maximum(LABELS + slot, 0)])[label])
+
+    def raw(held: LeftOut) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        mean, std = np.empty(len(row)), np.ones(len(row))
+        mean[label] = curves.probability(scores(held), task[label])
+        found = in_units(held.mean[own], held.variance[own] + shape.noise, cells.assay[own], scales, shape.treatment)
+        mean[~label], std[~label] = found.point, found.std
+        return mean, std
+
+    curves = learn_curves(scores(left[0]), value[label].astype(np.float64), task[label], tasks)
+    both = [raw(held) for held in left]
+    factor = _factors((value - both[0][0]) / both[0][1], task, ~label & (relation == 0), tasks)
+    told = [
+        part.astype(np.float32)
+        for mean, std in both
+        for part in (mean, np.where(label, coin(mean), std * factor[task]))
+    ]
+    return curves, factor, Held(row, task, value, relation, *told)
 
 
 def coin(probability: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -67,41 +67,71 @@ class GroupFit:
     """(n, 4 + l); 0 of cells that are no support."""
     support: NDArray[np.bool_]
     """(n,) cells that predictions are made from."""
-    held: NDArray[np.float64]
-    """(n, 4 + l) predictions of each cell without its compound."""
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What was predicted of each cell of a group without learning from it."""
+
+    mean: NDArray[np.float64]
+    """(n, 4 + l)"""
     variance: NDArray[np.float64]
-    """(n,) latent variances of the value predicted so."""
+    """(n,) latent variances of the value."""
+
+
+@dataclass(frozen=True)
+class GroupOutcome:
+    """One group's fit, and what it says of its own cells."""
+
+    fit: GroupFit
+    near: LeftOut
+    """Each cell predicted without its compound."""
+    far: LeftOut
+    """Each cell predicted without all compounds of its scaffold."""
     unexplained: float
     """Share of the prior variance that landmarks leave; 0 = exact."""
 
 
-def fit_group(counts: Counts, width: int, lesson: Lesson, shape: Shape) -> GroupFit:
-    """Learn the weights of all columns, and predict every cell without its compound."""
+def fit_group(counts: Counts, width: int, lesson: Lesson, scaffold: NDArray[np.int64], shape: Shape) -> GroupOutcome:
+    """Learn the weights of all columns, and predict every cell without its compound, and without its scaffold.
+
+    Parameters
+    ----------
+    counts, width
+        Training compounds, and columns of their vocabulary.
+    lesson
+        What was measured.
+    scaffold
+        (n,) codes of the compounds' scaffolds.
+    shape
+        Settings.
+    """
     maker = _Maker(counts, width, lesson, shape)
     noise = shape.noise * lesson.noise
-    out = _Outcome(np.zeros_like(lesson.target), np.zeros_like(lesson.target))
+    out = _Outcome(np.zeros_like(lesson.target), (lesson.compound, scaffold))
     bounded = lesson.relation != 0
     hurdle = shape.treatment == "hurdle"
     whole = maker.system(noise)
     valued = whole if lesson.known.all() else maker.system(np.where(lesson.known, noise, IGNORED))
     labels = np.arange(LABELS, lesson.target.shape[1])
     if len(labels):
-        out.learn(whole, labels, lesson.target[:, labels], lesson.compound)
+        out.learn(whole, labels, lesson.target[:, labels])
     beyond = lesson.target[:, [BEYOND if hurdle else VALUE]]
     if shape.treatment in ("hurdle", "tobit", "squared") and bounded.any():
         beyond = _behind_bounds(valued, beyond, lesson.relation, shape)
     if hurdle:
         asked = np.concatenate([beyond, lesson.target[:, [BELOW, ABOVE]]], axis=1)
-        out.learn(valued, np.array([BEYOND, BELOW, ABOVE]), asked, lesson.compound)
+        out.learn(valued, np.array([BEYOND, BELOW, ABOVE]), asked)
     last = valued
     if shape.treatment in ("hurdle", "drop"):
         if (bounded & lesson.known).any():
             last = maker.system(np.where(lesson.known & ~bounded, noise, IGNORED))
         beyond = lesson.target[:, [VALUE]]
-    variance = out.learn(last, np.array([VALUE]), beyond, lesson.compound)
+    variances = out.learn(last, np.array([VALUE]), beyond)
     support = np.zeros(len(noise), bool)
     support[maker.support] = True
-    return GroupFit(out.weights, support, out.held, variance - last.noise, whole.unexplained)
+    near, far = (LeftOut(mean, variance - last.noise) for mean, variance in zip(out.held, variances, strict=True))
+    return GroupOutcome(GroupFit(out.weights, support), near, far, whole.unexplained)
 
 
 def value_system(counts: Counts, width: int, lesson: Lesson, shape: Shape) -> System:
@@ -143,20 +173,31 @@ class _Maker:
         return landmark_system(cross, shape.own, noise, self.support)
 
 
-@dataclass(frozen=True)
 class _Outcome:
-    weights: NDArray[np.float64]
-    held: NDArray[np.float64]
+    """What a group learns, column by column.
 
-    def learn(
-        self, system: System, columns: NDArray[np.int64], y: NDArray[np.float64], compound: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
-        """Write weights and held-out means of some columns; return the (n,) held-out variances."""
+    Parameters
+    ----------
+    weights
+        (n, 4 + l) zeros.
+    codes
+        (n,) arrays; what has one code is left out together, and `held` has the predictions of each.
+    """
+
+    def __init__(self, weights: NDArray[np.float64], codes: tuple[NDArray[np.int64], ...]) -> None:
+        self.weights, self.codes = weights, codes
+        self.held = [np.zeros_like(weights) for _ in codes]
+
+    def learn(self, system: System, columns: NDArray[np.int64], y: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+        """Write weights and held-out means of some columns; return the (n,) held-out variances by codes."""
         dual = system.solve(y)
         self.weights[system.support[:, None], columns] = system.weights(dual, y)
-        residual, variance = system.left_out(dual, compound)
-        self.held[:, columns] = y - residual
-        return variance
+        variances = []
+        for held, code in zip(self.held, self.codes, strict=True):
+            residual, variance = system.left_out(dual, code)
+            held[:, columns] = y - residual
+            variances.append(variance)
+        return variances
 
 
 def _behind_bounds(

@@ -103,9 +103,7 @@ class PooledNetwork:
         self.labels_ = (self.tasks_["kind"] == "classification").to_numpy()
         self.reason_ = process.reason_
         tasks = len(self.tasks_)
-        parts = [
-            cells.take(self.labels_[cells.task]) for cells in (process.calibration_cells(), network.calibration_cells())
-        ]
+        parts = [cells.take(self.labels_[cells.task]) for cells in (self._near(), network.calibration_cells())]
         moments = [_moments(_score(cells.mean), cells.task, tasks) for cells in parts]
         centre, spread = (np.stack([moment[place] for moment in moments]) for place in (0, 1))
         self.mixture_ = Mixture(centre, spread, 0.0, 1.0)
@@ -192,6 +190,11 @@ class PooledNetwork:
         mean[label] = expit(base + mixture.level + mixture.slope * score)
         return mean.astype(np.float32), np.where(label, coin(mean), std).astype(np.float32)
 
+    def _near(self) -> CalibrationCells:
+        """Return the process's predictions of its cells without their compound, as the network's are."""
+        held = self.process_._state().held
+        return CalibrationCells(held.task, held.value, held.relation, held.mean, held.std)
+
     def _both(self, screen: Screen) -> tuple[CalibrationCells, NDArray[np.float32]]:
         """Return the cells that the network held out, and the process's predictions of them without their compound."""
         cells, held = self.network_.calibration_cells(), self.process_._state().held
@@ -205,7 +208,7 @@ class PooledNetwork:
         return cells.take(there), held.mean[order[place[there]]]
 
     def _join_cells(self, cells: CalibrationCells, mine: NDArray[np.float32]) -> CalibrationCells:
-        held = self.process_.calibration_cells()
+        held = self._near()
         spread = np.sqrt(np.bincount(held.task, held.std.astype(np.float64) ** 2, len(self.tasks_)))
         typical = spread / np.sqrt(np.maximum(np.bincount(held.task, minlength=len(self.tasks_)), 1))
         mean, std = self._join(mine, typical[cells.task], cells.mean, cells.task)

@@ -17,7 +17,7 @@ from screenwise.models.pooled_tasks import Assays
 from screenwise.represent.state import pack, unpack
 from screenwise.run import atomic_path, read_json, write_json
 
-FORMAT = 1
+FORMAT = 2
 """Version of the files; another one is refused."""
 _PARTS: dict[str, Any] = {
     part.__name__: part for part in (Pooled, Shape, Columns, Counts, Assays, Scales, Curves, Lesson, GroupFit, Held)
