@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from screenwise.data import chemistry
-from screenwise.data.chemistry import standardise
+from screenwise.data.chemistry import standardise, standardising_once
 
 
 @pytest.mark.parametrize(
@@ -65,6 +65,21 @@ def test_processes_give_the_same(monkeypatch):
     there = standardise(many, jobs=2, progress=lambda *what: told.append(what))
     assert there.equals(standardise(many))
     assert told == [("Standardising structures", done, 8) for done in (0, 3, 6, 8)]
+
+
+def test_a_table_that_is_read_twice_is_standardised_once(monkeypatch):
+    asked, told = [], []
+    whole = chemistry._standard_form
+    monkeypatch.setattr(chemistry, "_standard_form", lambda text: asked.append(text) or whole(text))
+    with standardising_once():
+        first = standardise(["OCC", "C1CC", "OCC"])
+        again = standardise(["C1CC", "CCN", "OCC"], progress=lambda *what: told.append(what))
+        standardise(["OCC"], progress=lambda *what: told.append(what))
+    assert asked == ["OCC", "C1CC", "CCN"]
+    assert told[-1] == ("Standardising structures", 1, 1), "of what is left to do"
+    pd.testing.assert_frame_equal(again.iloc[[2, 0]].reset_index(drop=True), first[:2])
+    standardise(["OCC"])
+    assert asked[-1] == "OCC", "nothing is kept beyond the block"
 
 
 def test_rdkit_stays_silent(capfd):

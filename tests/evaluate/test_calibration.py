@@ -19,13 +19,13 @@ def gaussian(number, seed, scale=1.0):
 
 
 @settings(max_examples=30, deadline=None)
-@given(number=st.integers(20, 300), seed=st.integers(0, 1000), alpha=st.sampled_from([0.07, 0.13, 0.31]))
-def test_normalised_intervals_equal_crepes(number, seed, alpha):
+@given(number=st.integers(20, 300), seed=st.integers(0, 1000), error=st.sampled_from([0.07, 0.13, 0.31]))
+def test_normalised_intervals_equal_crepes(number, seed, error):
     value, mean, std = gaussian(number, seed)
     other = crepes.ConformalRegressor().fit(residuals=value - mean, sigmas=std)
     _, new_mean, new_std = gaussian(10, seed + 1)
-    expected = other.predict_int(y_hat=new_mean, sigmas=new_std, confidence=1 - alpha)
-    bound = calibration.conformal_quantile(np.abs(value - mean) / std, alpha)
+    expected = other.predict_int(y_hat=new_mean, sigmas=new_std, confidence=1 - error)
+    bound = calibration.conformal_quantile(np.abs(value - mean) / std, error)
     ours = np.column_stack([new_mean - bound * new_std, new_mean + bound * new_std])
     np.testing.assert_allclose(ours, expected, rtol=1e-12)
 
@@ -54,7 +54,7 @@ def test_bounds_are_infinite_where_scores_are_too_few_and_missing_scores_are_lef
     assert calibration.conformal_quantile([1.0] * 8, 0.1) == np.inf
     assert calibration.conformal_quantile([1.0] * 9, 0.1) == 1.0
     assert calibration.conformal_quantile([1.0] * 8 + [np.nan], 0.1) == np.inf
-    with pytest.raises(DataError, match="alpha"):
+    with pytest.raises(DataError, match="error level"):
         calibration.conformal_quantile([1.0], 90)
 
 

@@ -50,9 +50,72 @@ def test_p_values_and_sets_equal_crepes(seed, digits):
             for side, sign in ((0, 1), (1, -1))
         ]
     )
-    ours = class_p_values(calibration_cells(task, label, score), new, new_task, least=1)
+    seen = calibration_cells(task, label, score)
+    ours = class_p_values(seen, new, new_task, least=1, tau=1.0)
     np.testing.assert_allclose(ours, expected, rtol=1e-12)
     np.testing.assert_array_equal(label_sets(ours, 0.23), expected > 0.23)
+    interpolated = class_p_values(seen, new, new_task, least=1)
+    assert (interpolated <= ours).all(), "sets are never larger than the safe ones"
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 1000), digits=st.integers(1, 6))
+def test_smoothed_p_values_equal_crepes_with_the_same_random_numbers(seed, digits):
+    rng = np.random.default_rng(seed)
+    score, new = rng.random(50).round(digits), rng.random(20).round(digits)
+    positive = calibration_cells(np.zeros(50, int), np.ones(50), score)
+    other = crepes.ConformalClassifier().fit(-score)
+    expected = other.predict_p(-new[:, None], smoothing=True, seed=seed)
+    tau = np.random.RandomState(seed).rand(20)  # crepes draws so
+    ours = class_p_values(positive, new, np.zeros(20, int), least=1, tau=tau)
+    np.testing.assert_allclose(ours[:, [1]], expected, rtol=1e-12)
+
+
+def test_p_values_run_from_one_calibration_score_to_the_next():
+    seen = calibration_cells(np.zeros(4, int), np.zeros(4), [0.2, 0.4, 0.4, 0.8])
+    asked = [0.9, 0.8, 0.7, 0.5, 0.4, 0.3, 0.25, 0.2, 0.1]
+    p = class_p_values(seen, asked, np.zeros(9, int), least=1)[:, 0]
+    #        beyond, tie, a quarter of the way down, three quarters, tie of two, half, three quarters, tie, below all
+    np.testing.assert_allclose(p * 5, [1, 2, 1.25, 1.75, 4, 3.5, 3.75, 5, 5])
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 1000), order=st.randoms(use_true_random=False))
+def test_p_values_depend_on_nothing_but_the_score(seed, order):
+    rng = np.random.default_rng(seed)
+    score, label, task = rng.random(60), rng.integers(0, 2, 60), rng.integers(0, TASKS, 60)
+    new, new_task = rng.random(30), rng.integers(0, TASKS, 30)
+    places, asked = list(range(60)), list(range(30))
+    order.shuffle(places)
+    order.shuffle(asked)
+    seen, shuffled = (
+        calibration_cells(task, label, score),
+        calibration_cells(task[places], label[places], score[places]),
+    )
+    whole = class_p_values(seen, new, new_task, least=1)
+    np.testing.assert_array_equal(class_p_values(shuffled, new[asked], new_task[asked], least=1), whole[asked])
+    np.testing.assert_array_equal(class_p_values(seen, new[:1], new_task[:1], least=1), whole[:1])
+    rising = np.linspace(0, 1, 500)
+    p = class_p_values(seen, rising, np.zeros(500, int), least=1)
+    assert (np.diff(p[:, 0]) <= 0).all()
+    assert (np.diff(p[:, 1]) >= 0).all()
+
+
+@pytest.mark.parametrize("number", [11, 18, 40])
+@pytest.mark.parametrize("shape", ["normal", "exponential", "uniform"])
+def test_few_cells_rule_out_as_many_labels_as_asked(number, shape):
+    """Where (n + 1) x error is no whole number, counting the cell itself in full rules out too few."""
+    rng, tasks = np.random.default_rng(0), 4000
+    task = np.repeat(np.arange(tasks), number)
+    seen = calibration_cells(task, np.ones(len(task)), getattr(rng, shape)(size=len(task)))
+    new, new_task = getattr(rng, shape)(size=10 * tasks), np.repeat(np.arange(tasks), 10)
+    p, safe, chance = (
+        class_p_values(seen, new, new_task, least=1, tau=tau)[:, 1] for tau in (None, 1.0, rng.random(10 * tasks))
+    )
+    for error in (0.1, 0.2, 0.3):
+        assert (p <= error).mean() == pytest.approx(error, abs=0.012)
+        assert (chance <= error).mean() == pytest.approx(error, abs=0.008)
+        assert (safe <= error).mean() == pytest.approx(np.floor(error * (number + 1) + 1e-9) / (number + 1), abs=0.008)
 
 
 @settings(max_examples=30, deadline=None)
@@ -139,12 +202,18 @@ def test_table_by_hand(seed):
 
 
 def test_exact_values_alone_give_the_intervals_of_crepes():
-    _, cells = values(200, 0)
+    """Where 23 % of 99 + 1 is a whole number; else ours lie between those of crepes and the next narrower ones."""
+    _, cells = values(99 * TASKS, 0)
     residual = cells.value - cells.mean
     other = crepes.ConformalRegressor().fit(residuals=residual, sigmas=cells.std, bins=cells.task)
-    expected = other.predict_int(y_hat=cells.mean, sigmas=cells.std, bins=cells.task, confidence=0.77)
-    half = learn_widths(cells, TASKS, 0.23).factor[cells.task] * cells.std
-    np.testing.assert_allclose(np.column_stack([cells.mean - half, cells.mean + half]), expected, rtol=1e-12)
+    rank = np.arange(TASKS)
+
+    def theirs(confidence):
+        return other.predict_int(y_hat=0 * rank, sigmas=1 + 0 * rank, bins=rank, confidence=confidence)[:, 1]
+
+    np.testing.assert_allclose(learn_widths(cells, TASKS, 0.23).factor, theirs(0.77), rtol=1e-12)
+    between = learn_widths(cells, TASKS, 0.2325).factor
+    np.testing.assert_allclose(between, 0.25 * theirs(0.76) + 0.75 * theirs(0.77), rtol=1e-12)
 
 
 @pytest.mark.parametrize("bounds", [0.0, 0.4])

@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from screenwise.cli.launch import app
+from screenwise.data import chemistry
 from screenwise.data.columns import Columns
 from screenwise.errors import DataError
 from screenwise.evaluate.conformal import class_p_values, conformal_table, label_sets
@@ -11,7 +13,7 @@ from screenwise.recipes import predictions
 from screenwise.recipes.domain import domain
 from screenwise.recipes.fitted_run import open_run, task_table
 from screenwise.recipes.learn import fit, predict
-from screenwise.recipes.settings import FitSettings, Reading
+from screenwise.recipes.settings import DomainSettings, FitSettings, Reading
 from screenwise.recipes.trust import learn_trust
 from screenwise.represent.fingerprint import Fingerprint
 from screenwise.represent.similarity import count_tanimoto
@@ -53,7 +55,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def judged(folder):
-    outcome = domain(folder / "run", str(folder / "test.csv"), folder / "domain.csv", 0.2)
+    outcome = domain(folder / "run", str(folder / "test.csv"), folder / "domain.csv", DomainSettings(0.2))
     return outcome, pd.read_csv(folder / "domain.csv", dtype={"set": str}, keep_default_na=True)
 
 
@@ -127,7 +129,7 @@ def test_summary_says_what_was_achieved(folder, judged):
 
 def test_parts_do_not_change_the_table(folder, judged, monkeypatch):
     monkeypatch.setattr(predictions, "CHUNK_CELLS", 40)
-    outcome = domain(folder / "run", str(folder / "test.csv"), folder / "parts.parquet", 0.2)
+    outcome = domain(folder / "run", str(folder / "test.csv"), folder / "parts.parquet", DomainSettings(0.2))
     parts, whole = (pd.DataFrame(one.table).set_index(["error", "tasks"]) for one in (outcome, judged[0]))
     pd.testing.assert_frame_equal(parts, whole)
     parts = pd.read_parquet(folder / "parts.parquet")
@@ -169,3 +171,15 @@ def test_a_model_without_calibration_says_so(folder):
     assert rows[["lower", "upper"]].isna().all(axis=None)
     assert rows["similarity"].notna().all()
     assert any("no conformal sets" in note for note in outcome.notes)
+
+
+def test_the_error_level_may_come_from_a_file_and_structures_are_standardised_once(folder, monkeypatch):
+    asked = []
+    whole = chemistry._standard_form
+    monkeypatch.setattr(chemistry, "_standard_form", lambda text: asked.append(text) or whole(text))
+    (folder / "domain.toml").write_text("error = 0.2\n")
+    arguments = ["domain", str(folder / "run"), str(folder / "test.csv"), "--out", str(folder / "asked.csv")]
+    assert app.meta([*arguments, "--config", str(folder / "domain.toml")], result_action="return_value") == 0
+    assert len(asked) == len(set(asked)) == 90
+    by_file = pd.read_csv(folder / "asked.csv")
+    pd.testing.assert_series_equal(by_file["upper"], pd.read_csv(folder / "domain.csv")["upper"])

@@ -9,7 +9,7 @@ from screenwise.recipes.domain import domain
 from screenwise.recipes.fitted_run import open_run, task_table
 from screenwise.recipes.learn import fit, predict
 from screenwise.recipes.pseudolabel import pseudo_labels, pseudolabel
-from screenwise.recipes.settings import FitSettings, PseudolabelSettings, Reading
+from screenwise.recipes.settings import DomainSettings, FitSettings, PseudolabelSettings, Reading
 
 NETWORK = {"epochs": 4, "hidden": (16,), "minimum_count": 1}
 SMILES = [
@@ -45,7 +45,7 @@ def folder(tmp_path_factory):
 def test_labels_are_those_that_stand_alone_in_their_sets(folder):
     home, truth = folder
     labels = pd.read_csv(home / "pseudo.csv").set_index("compound")
-    domain(home / "first", str(home / "rest.csv"), home / "domain.csv", 0.2)
+    domain(home / "first", str(home / "rest.csv"), home / "domain.csv", DomainSettings(0.2))
     sets = pd.read_csv(home / "domain.csv", dtype={"set": str}).set_index("compound")
     alone = sets[sets["single"].astype(bool)]
     assert labels["value"].astype(str).to_dict() == alone["set"].to_dict()

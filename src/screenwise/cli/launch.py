@@ -27,6 +27,7 @@ from screenwise.recipes.settings import (
     Ask,
     CampaignOptions,
     CompareSettings,
+    DomainSettings,
     FitSettings,
     GainSettings,
     PredictSettings,
@@ -37,7 +38,8 @@ from screenwise.recipes.settings import (
 PRINTABLE: dict[str, tuple[Any, ...]] = {
     "fit": (FitSettings(), Columns()),
     "predict": (PredictSettings(), Columns()),
-    **dict.fromkeys(("evaluate", "domain"), (Columns(),)),
+    "evaluate": (Columns(),),
+    "domain": (DomainSettings(), Columns()),
     "propose": (Ask(), Columns()),
     "campaign new": (CampaignOptions("maximize:TASK"), Columns()),
     "compare": (CompareSettings(), Columns()),

@@ -7,7 +7,7 @@ from screenwise.cli.root import Flat, app
 from screenwise.data.columns import Columns
 from screenwise.recipes.outcome import Outcome
 from screenwise.recipes.progress import bars
-from screenwise.recipes.settings import GainSettings, PseudolabelSettings, Reading
+from screenwise.recipes.settings import DomainSettings, GainSettings, PseudolabelSettings, Reading
 
 
 @app.command
@@ -16,7 +16,7 @@ def domain(
     table: str,
     *,
     out: Path,
-    error: float = 0.1,
+    settings: Annotated[DomainSettings, Flat] = DomainSettings(),
     columns: Annotated[Columns, Flat] = Columns(),
 ) -> Outcome:
     """Say where to believe a run: conformal sets and intervals, nearest training condition, validity.
@@ -29,12 +29,10 @@ def domain(
         Conditions; where values were measured, the achieved validity is shown.
     out
         File to write, one row per condition and task: .csv, .tsv or .parquet.
-    error
-        Share of sets and intervals that may be wrong.
     """
     from screenwise.recipes import domain as recipe  # noqa: PLC0415
 
-    return recipe.domain(run, table, out, error, Reading(columns), progress=bars())
+    return recipe.domain(run, table, out, settings, Reading(columns), progress=bars())
 
 
 @app.command

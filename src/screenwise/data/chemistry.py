@@ -8,6 +8,7 @@ The whole preparation of shared assay tables is made of this and of `tuner_table
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
 
@@ -24,6 +25,8 @@ PARALLEL_FROM = 5_000
 _CHARGED = re.compile(r"\[[^\]]*[+-]")
 _SHOWN = 60
 _CHUNK = 500
+_KNOWN: ContextVar[dict[str, tuple[str, str]] | None] = ContextVar("standard forms", default=None)
+"""Standard forms and reasons by text, inside `standardising_once`."""
 
 
 def standardise(
@@ -63,10 +66,33 @@ def standardise(
     ['SMILES cannot be read: ring 1 is never closed', 'SMILES is empty']
     """
     codes, distinct = pd.factorize(pd.Series(list(smiles), dtype=object).fillna("").astype(str).str.strip())
-    results = _standardise_many(list(distinct), jobs, progress)
+    known = _KNOWN.get()
+    missing = list(distinct) if known is None else [text for text in distinct if text not in known]
+    found = dict(zip(missing, _standardise_many(missing, jobs, progress), strict=True))
+    if known is not None:
+        known |= found
+        found = known
+    results = [found[text] for text in distinct]
     clean = np.array([result[0] for result in results] or [""], dtype=object)
     reason = np.array([result[1] for result in results] or [""], dtype=object)
     return pd.DataFrame({"smiles": clean[codes], "reason": reason[codes]})
+
+
+@contextmanager
+def standardising_once() -> Iterator[None]:
+    """Keep the standard forms inside the block: a table that is read twice there is standardised once.
+
+    Examples
+    --------
+    >>> with standardising_once():
+    ...     bool((standardise(["OCC"]) == standardise(["OCC"])).all(axis=None))
+    True
+    """
+    before = _KNOWN.set({})
+    try:
+        yield
+    finally:
+        _KNOWN.reset(before)
 
 
 def molecular_weights(smiles: Sequence[str]) -> np.ndarray:
@@ -103,7 +129,7 @@ def _standardise_many(
     smiles: list[str], jobs: int, progress: Callable[[str, int, int], None] | None
 ) -> list[tuple[str, str]]:
     def tell(chunks: int) -> None:
-        if progress is not None:
+        if progress is not None and smiles:
             progress("Standardising structures", min(chunks * _CHUNK, len(smiles)), len(smiles))
 
     tell(0)

@@ -1,6 +1,6 @@
 """Is the spread right: coverage, conformal factors of it, calibration errors.
 
-`alpha` is the share of errors allowed: 0.1 asks for 90 % intervals. All guarantees rest on calibration
+`error` is the share of mistakes allowed: 0.1 asks for 90 % intervals. All guarantees rest on calibration
 and test cells being exchangeable, which new chemistry breaks: report the achieved coverage beside them.
 """
 
@@ -175,27 +175,40 @@ def calibration_curve(
     return pd.DataFrame({"nominal": nominal, "observed": observed})
 
 
-def conformal_rank(number: Any, alpha: float) -> Any:
-    """Return which order statistic of `number` scores bounds a new score with probability 1 - alpha.
+def conformal_rank(number: Any, error: float) -> Any:
+    """Return which order statistic of `number` scores bounds a new score with probability 1 - error.
 
-    ceil((n + 1)(1 - alpha)) (Vovk et al. 2005; Lei et al. 2018, section 2); beyond n no finite bound exists.
+    ceil((n + 1)(1 - error)) (Vovk et al. 2005; Lei et al. 2018, section 2); beyond n no finite bound exists.
 
     Examples
     --------
     >>> int(conformal_rank(19, 0.1)), int(conformal_rank(8, 0.1))
     (18, 9)
     """
-    if not 0 < alpha < 1:
-        message = f"The share of errors alpha is {alpha}; it must lie between 0 and 1 (0.1 for 90 % intervals)."
-        raise DataError(message)
+    check_error(error)
     # The tolerance keeps (9 + 1) * (1 - 0.1) at 9 in floating point.
-    return np.maximum(np.ceil((np.asarray(number) + 1) * (1 - alpha) - 1e-9), 1).astype(np.int64)
+    return np.maximum(np.ceil((np.asarray(number) + 1) * (1 - error) - 1e-9), 1).astype(np.int64)
 
 
-def conformal_quantile(score: ArrayLike, alpha: float) -> float:
-    """Return the bound that a new score stays under with probability >= 1 - alpha; NaN scores left out.
+def check_error(error: float) -> None:
+    """Refuse a share of mistakes that is none.
 
-    Infinite where there are too few scores (fewer than 1 / alpha - 1).
+    Examples
+    --------
+    >>> check_error(10.0)
+    Traceback (most recent call last):
+    ...
+    screenwise.errors.DataError: The error level is 10.0; it must lie between 0 and 1 (0.1 = one in ten may be wrong).
+    """
+    if not 0 < error < 1:
+        message = f"The error level is {error}; it must lie between 0 and 1 (0.1 = one in ten may be wrong)."
+        raise DataError(message)
+
+
+def conformal_quantile(score: ArrayLike, error: float) -> float:
+    """Return the bound that a new score stays under with probability >= 1 - error; NaN scores left out.
+
+    Infinite where there are too few scores (fewer than 1 / error - 1).
 
     Examples
     --------
@@ -203,10 +216,10 @@ def conformal_quantile(score: ArrayLike, alpha: float) -> float:
     (18.0, inf)
     """
     scores = np.asarray(score, np.float64)
-    return float(conformal_quantiles(scores, alpha, np.zeros(len(scores), np.int64), 1)[0])
+    return float(conformal_quantiles(scores, error, np.zeros(len(scores), np.int64), 1)[0])
 
 
-def conformal_quantiles(score: ArrayLike, alpha: float, task: ArrayLike, tasks: int) -> Scores:
+def conformal_quantiles(score: ArrayLike, error: float, task: ArrayLike, tasks: int) -> Scores:
     """Return `conformal_quantile` of each task, (t,).
 
     Examples
@@ -216,17 +229,17 @@ def conformal_quantiles(score: ArrayLike, alpha: float, task: ArrayLike, tasks: 
     """
     scores, index = np.asarray(score, np.float64), np.asarray(task, np.int64)
     number = np.bincount(index[~np.isnan(scores)], minlength=tasks)
-    return order_statistic(scores, conformal_rank(number, alpha), index, tasks)
+    return order_statistic(scores, conformal_rank(number, error), index, tasks)
 
 
-def conformal_factor(score: ArrayLike, alpha: float = 0.1) -> float:
-    """Return what to multiply a standard deviation by so that its Gaussian interval holds 1 - alpha.
+def conformal_factor(score: ArrayLike, error: float = 0.1) -> float:
+    """Return what to multiply a standard deviation by so that its Gaussian interval holds 1 - error.
 
     Parameters
     ----------
     score
         (m,) |value - mean| / std of cells that the model did not learn from (leave-one-out, leave-scaffold-out).
-    alpha
+    error
         Share of errors allowed.
 
     Examples
@@ -234,15 +247,15 @@ def conformal_factor(score: ArrayLike, alpha: float = 0.1) -> float:
     >>> round(conformal_factor(np.full(99, 1.6448536)), 3)
     1.0
     """
-    return conformal_quantile(score, alpha) / float(ndtri(1 - alpha / 2))
+    return conformal_quantile(score, error) / float(ndtri(1 - error / 2))
 
 
-def limited_factor(score: ArrayLike, alpha: float = 0.1) -> float:
+def limited_factor(score: ArrayLike, error: float = 0.1) -> float:
     """Return `conformal_factor` as models use it: 1 for fewer than 30 scores, within `FACTOR_LIMITS`, four decimals.
 
     Parameters
     ----------
-    score, alpha
+    score, error
         (m,) residuals over standard deviations of rows held out, of either sign; share of errors allowed.
 
     Examples
@@ -254,7 +267,7 @@ def limited_factor(score: ArrayLike, alpha: float = 0.1) -> float:
     scores = scores[np.isfinite(scores)]
     if len(scores) < FACTOR_ROWS:
         return 1.0
-    return round(float(np.clip(conformal_factor(scores, alpha), *FACTOR_LIMITS)), 4)
+    return round(float(np.clip(conformal_factor(scores, error), *FACTOR_LIMITS)), 4)
 
 
 CALIBRATION_METRICS: dict[str, Metric] = {

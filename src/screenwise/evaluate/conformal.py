@@ -4,11 +4,13 @@ Both compare a new prediction with cells that the model did not learn from (`Cal
 the share of mistakes allowed. What is promised rests on calibration and new cells being exchangeable, which
 new chemistry breaks: report the achieved validity beside the efficiency. A task, or one class of it, with too
 few calibration cells borrows those of all tasks; that its share of mistakes is then right is no longer sure,
-and the source says so.
+and the source says so. Limits lie between two calibration scores where the error level asks for no whole number
+of them (Carlsson et al., Modifications to p-values of conformal predictors, SLDS 2015; the error of mistakes is then
+of order 1 / n^2: Beran and Hall, J. R. Stat. Soc. B 55, 643, 1993); rounding to the next would err on the safe side.
 
-Vovk et al., Algorithmic Learning in a Random World (2005), chapter 4.5 (class-conditional, Mondrian);
-Papadopoulos et al., Neural Networks 24 (2011) (normalised intervals); Heyndrickx et al., J. Chem. Inf. Model.
-64, 2331 (2024) (conformal efficiency as applicability domain).
+Vovk et al., Algorithmic Learning in a Random World (2005), chapters 2.2 (p-values) and 4.5 (class-conditional,
+Mondrian); Papadopoulos et al., Neural Networks 24 (2011) (normalised intervals); Heyndrickx et al., J. Chem. Inf.
+Model. 64, 2331 (2024) (conformal efficiency as applicability domain).
 """
 
 from dataclasses import dataclass
@@ -19,8 +21,7 @@ import pandas as pd
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
-from screenwise.errors import DataError
-from screenwise.evaluate.calibration import conformal_rank
+from screenwise.evaluate.calibration import check_error, conformal_rank
 from screenwise.evaluate.grouped import divide, order_statistic
 from screenwise.evaluate.metrics import HALF
 from screenwise.prediction import CalibrationCells
@@ -43,8 +44,11 @@ def class_p_values(
 ) -> NDArray[np.float64]:
     """Return how well each label fits what was predicted of new cells: p-values of 0 and 1, (m, 2).
 
-    p = (calibration cells of the task and class at least as strange + 1) / (cells of the class + 1). Strange
-    is a low score of a positive, a high one of a negative.
+    p = (stranger calibration cells of the task and class + tau) / (cells of the class + 1). Strange is a low
+    score of a positive, a high one of a negative; tau is where the score lies between its neighbours, 0 at the next
+    stranger cell, 1 at the next less strange one, at a tie and beyond them all. A tau of 1 throughout is safe, but
+    of 18 cells rules out one label in 19 where one in ten may be. No chance is involved: equal scores have equal
+    p-values.
 
     Parameters
     ----------
@@ -57,25 +61,28 @@ def class_p_values(
     least
         A class with fewer calibration cells than this takes those of the class of all tasks.
     tau
-        (m,) random numbers in [0, 1): what share of the cells exactly as strange counts, itself included.
-        None = all of them, which errs on the safe side.
+        (m,) or one number, 0 to 1: the share that counts of what is exactly as strange, the cell itself included.
+        1 errs on the safe side, random numbers exactly as often as asked (smoothed). None = interpolated.
 
     Examples
     --------
     >>> seen = calibration_cells(task=[0, 0, 0, 0], label=[0, 0, 1, 1], score=[0.1, 0.2, 0.8, 0.9])
     >>> class_p_values(seen, [0.85], [0], least=1).round(3).tolist()
+    [[0.333, 0.5]]
+    >>> class_p_values(seen, [0.85], [0], least=1, tau=1.0).round(3).tolist()
     [[0.333, 0.667]]
     """
     score, home = np.asarray(mean, np.float64), np.asarray(task, np.int64)
     p = np.empty((len(score), 2))
     for label, sign in ((0, 1.0), (1, -1.0)):
         known = _of_class(calibration, label)
-        strange, start = _sorted_bins(sign * known.mean.astype(np.float64), known.task, _tasks(known.task, home))
+        tasks = 1 + int(max(known.task.max(initial=-1), home.max(initial=-1)))
+        strange, start = _sorted_bins(sign * known.mean.astype(np.float64), known.task, tasks)
         number = np.diff(start)
         place = np.where(number[home] < least, len(number) - 1, home)
-        at_least, more = _as_strange(strange, start, sign * score, place)
-        counted = at_least + 1.0 if tau is None else more + np.asarray(tau) * (at_least - more + 1)
-        p[:, label] = counted / (number[place] + 1)
+        at_least, more, between = _as_strange(strange, start, sign * score, place)
+        share = between if tau is None else np.asarray(tau)
+        p[:, label] = (more + share * (at_least - more + 1)) / (number[place] + 1)
     p[np.isnan(score)] = np.nan
     return p
 
@@ -88,10 +95,8 @@ def calibration_cells(task: ArrayLike, label: ArrayLike, score: ArrayLike) -> Ca
     >>> len(calibration_cells(task=[0, 0], label=[0, 1], score=[0.4, 0.9]))
     2
     """
-    value = np.asarray(label, np.float32)
-    empty = np.full(len(value), np.nan, np.float32)
-    home = np.asarray(task, np.int64)
-    return CalibrationCells(home, value, np.zeros(len(value), np.int8), np.asarray(score), empty)
+    home, value = np.asarray(task, np.int64), np.asarray(label, np.float32)
+    return CalibrationCells(home, value, np.zeros_like(home, np.int8), np.asarray(score), np.full_like(value, np.nan))
 
 
 def class_source(calibration: CalibrationCells, tasks: int, *, least: int = LEAST_LABELS) -> NDArray[np.object_]:
@@ -115,7 +120,7 @@ def label_sets(p_values: NDArray[Any], error: float) -> NDArray[np.bool_]:
     >>> label_sets(np.array([[0.05, 0.8], [0.3, 0.4]]), 0.1).tolist()
     [[False, True], [True, True]]
     """
-    _check(error)
+    check_error(error)
     return np.asarray(p_values) > error
 
 
@@ -248,7 +253,7 @@ def learn_widths(calibration: CalibrationCells, tasks: int, error: float, *, lea
     >>> learn_widths(CalibrationCells(*parts), 1, 0.1, least=5).factor.tolist()
     [18.0]
     """
-    _check(error)
+    check_error(error)
     score = residual_scores(calibration)
     there = np.isfinite(score)
     exact = there & (calibration.relation == 0)
@@ -332,18 +337,8 @@ def interval_shares(counts: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({name: counts[name] for name in ("cells", "exact", "bounds")} | table)
 
 
-def _check(error: float) -> None:
-    if not 0 < error < 1:
-        message = f"The error level is {error}; it must lie between 0 and 1 (0.1 = one in ten may be wrong)."
-        raise DataError(message)
-
-
 def _of_class(calibration: CalibrationCells, label: int) -> CalibrationCells:
     return calibration.take(((calibration.value > HALF) == label) & np.isfinite(calibration.mean))
-
-
-def _tasks(*homes: NDArray[np.int64]) -> int:
-    return 1 + max((int(home.max()) for home in homes if len(home)), default=-1)
 
 
 def _source(number: NDArray[np.int64], least: int) -> NDArray[np.object_]:
@@ -353,10 +348,14 @@ def _source(number: NDArray[np.int64], least: int) -> NDArray[np.object_]:
 
 
 def _quantiles(score: NDArray[np.float64], task: NDArray[np.int64], tasks: int, error: float) -> NDArray[np.float64]:
-    """Return (t + 1,) conformal quantiles of each task's scores and, last, of all together."""
-    own = np.bincount(task, minlength=tasks)
+    """Return (t + 1,) conformal quantiles of each task's scores and, last, of all together; between two scores, too."""
+    number = np.append(np.bincount(task, minlength=tasks), len(task))
     both, home = np.tile(score, 2), np.concatenate([task, np.full(len(task), tasks)])
-    return order_statistic(both, conformal_rank(np.append(own, len(task)), error), home, tasks + 1)
+    rank = conformal_rank(number, error)
+    low, high = (order_statistic(both, np.maximum(one, 1), home, tasks + 1) for one in (rank - 1, rank))
+    share = np.clip((number + 1) * (1 - error) - (rank - 1), 0, 1)
+    with np.errstate(invalid="ignore"):  # no finite quantile where there are too few
+        return np.where(np.isfinite(high), low + share * (high - low), high)
 
 
 def _sorted_bins(
@@ -370,11 +369,15 @@ def _sorted_bins(
 
 @njit(cache=True)
 def _as_strange(known: Any, start: Any, x: Any, place: Any) -> Any:  # pragma: no cover
-    """Count, for each x, the known numbers of its bin that are >= x, and those > x, by bisection."""
+    """Count, for each x, the known numbers of its bin that are >= x, and those > x; and say where between it lies.
+
+    The last is 0 at the smallest number above x and 1 at the largest below; 1 where x equals one, or has not both.
+    """
     at_least, more = np.empty(len(x), np.int64), np.empty(len(x), np.int64)
+    between = np.ones(len(x))
     for cell in range(len(x)):
-        end = start[place[cell] + 1]
-        low, high = start[place[cell]], end
+        first, end = start[place[cell]], start[place[cell] + 1]
+        low, high = first, end
         while low < high:
             middle = (low + high) // 2
             if known[middle] < x[cell]:
@@ -382,7 +385,7 @@ def _as_strange(known: Any, start: Any, x: Any, place: Any) -> Any:  # pragma: n
             else:
                 high = middle
         at_least[cell] = end - low
-        high = end
+        below, high = low, end
         while low < high:
             middle = (low + high) // 2
             if known[middle] <= x[cell]:
@@ -390,4 +393,6 @@ def _as_strange(known: Any, start: Any, x: Any, place: Any) -> Any:  # pragma: n
             else:
                 high = middle
         more[cell] = end - low
-    return at_least, more
+        if first < below == low < end:
+            between[cell] = (known[low] - x[cell]) / (known[low] - known[low - 1])
+    return at_least, more, between

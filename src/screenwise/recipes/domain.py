@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from screenwise.condition import factor_columns
+from screenwise.data.chemistry import standardising_once
 from screenwise.data.table_parts import write_parts
 from screenwise.errors import DataError
 from screenwise.evaluate import conformal
@@ -20,7 +21,7 @@ from screenwise.processes import usual_jobs
 from screenwise.recipes.fitted_run import columns_of, conditions_for, open_run, own_columns, seen_by, task_table
 from screenwise.recipes.outcome import Outcome, Progress, silent
 from screenwise.recipes.predictions import cells_in_domain, predict_chunks
-from screenwise.recipes.settings import Reading
+from screenwise.recipes.settings import DomainSettings, Reading
 from screenwise.recipes.tables import measured
 from screenwise.recipes.trust import Trust, learn_trust
 from screenwise.represent.fingerprint_store import computing
@@ -42,7 +43,13 @@ class Truth:
 
 
 def domain(
-    run: Path, table: str, out: Path, error: float = 0.1, reading: Reading = Reading(), *, progress: Progress = silent
+    run: Path,
+    table: str,
+    out: Path,
+    settings: DomainSettings = DomainSettings(),
+    reading: Reading = Reading(),
+    *,
+    progress: Progress = silent,
 ) -> Outcome:
     """Say of every condition of a table and every task what can be concluded, and how near training lies.
 
@@ -54,16 +61,17 @@ def domain(
         Conditions; values that were measured show the achieved validity, of conditions that the fit has not seen.
     out
         Table to write, one row per condition and task.
-    error
+    settings
         Share of sets and intervals that may be wrong.
     """
-    model, every = open_run(run), task_table(run)
+    model, every, error = open_run(run), task_table(run), settings.error
     trust = learn_trust(model, every, (error, *ERRORS))
-    conditions = conditions_for(run, table, reading, progress=progress)
-    again = conditions["condition_id"].duplicated() & (conditions["note"] == "")
-    own = own_columns(conditions)[~again].reset_index(drop=True)
-    conditions = conditions[~again].reset_index(drop=True)
-    truth, note = _truth(run, table, reading, (conditions, trust.tasks))
+    with standardising_once():  # the table is read as conditions, and once more as measurements
+        conditions = conditions_for(run, table, reading, progress=progress)
+        again = conditions["condition_id"].duplicated() & (conditions["note"] == "")
+        own = own_columns(conditions)[~again].reset_index(drop=True)
+        conditions = conditions[~again].reset_index(drop=True)
+        truth, note = _truth(run, table, reading, (conditions, trust.tasks))
     tally = _Tally(trust, truth)
     with computing(jobs=usual_jobs(), progress=progress):
         known, names = _training(run, len(every), trust.main)

@@ -77,6 +77,14 @@ class CompareSettings:
 
 
 @dataclass(frozen=True)
+class DomainSettings:
+    """How sure a run must be of what it says."""
+
+    error: float = 0.1
+    """Share of conformal sets and intervals that may be wrong."""
+
+
+@dataclass(frozen=True)
 class GainSettings:
     """How two runs are compared."""
 
