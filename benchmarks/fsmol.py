@@ -33,6 +33,7 @@ import fsmol_data  # noqa: E402
 import numpy as np  # noqa: E402
 from scipy.sparse import csr_array  # noqa: E402
 
+from screenwise.data.split import scaffolds  # noqa: E402
 from screenwise.evaluate.metrics import roc_auc  # noqa: E402
 from screenwise.evaluate.sparsechem_scores import classification_scores, regression_scores  # noqa: E402
 from screenwise.models.multitask import MultiTask, MultiTaskConfig  # noqa: E402
@@ -338,6 +339,7 @@ def main():
     began, data = time.time(), fsmol_data.load(chosen.cache and chosen.cache / "screen")
     start = time.process_time()
     learn_columns(data.screen.conditions)
+    scaffolds(data.screen.conditions["smiles"].tolist())  # with the fingerprints, as the specification counts them
     fingerprints = time.process_time() - start
     # compiled once per machine: not what a fit costs
     few = data.screen.take(np.arange(200))
