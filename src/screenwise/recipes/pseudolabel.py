@@ -114,7 +114,7 @@ def pseudolabel(
         "tasks with both labels": int((counts > 0).all(axis=1).sum()),
     }
     note = (
-        f"At most {error:.0%} of each class's compounds get a set without their label if the new compounds are like "
+        f"About {error:.0%} of each class's compounds get a set without their label if the new compounds are like "
         "the calibration ones; of a rare class that can still be most of its pseudo-labels. "
         f"Teach with them: screenwise fit TABLE --model multitask --auxiliary {out}"
     )
