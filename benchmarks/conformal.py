@@ -9,10 +9,12 @@ specification's efficiencies, on about 505 tasks of folds that cannot be rebuilt
 
 P-values are the product's, which interpolate between calibration scores; ``plain_`` count the compound itself in full
 (crepes without smoothing), ``smoothed_`` a random share of it. ``network``: multitask, labels only; ``pooled``:
-pooled_gp, values and labels; ``own``: pooled_gp as `screenwise domain` uses it, trained on folds 0, 2, 3 and 4 and
-calibrated with its own training cells, each predicted without its scaffold; the same tasks. Peer: crepes (class-
-conditional, a bin for each task and class) on the same scores; its p-values equal our plain ones. CPU seconds of one
-thread. ``--cache FOLDER`` keeps structures and folds for the next call.
+pooled_gp, values and labels; ``both``: gp_network, that and three networks; ``own``: pooled_gp as `screenwise domain`
+uses it, trained on folds 0, 2, 3 and 4 and calibrated with its own training cells, each predicted without its
+scaffold; the same tasks. ``own_values``: its intervals likewise, ``width`` over that of knowing the task's calibration
+values only, means over tasks with 10 exact values; ``bounds``: share of bounds that a value inside the interval would
+satisfy. Peer: crepes (class-conditional, a bin for each task and class) on the same scores; its p-values equal our
+plain ones. CPU seconds of one thread. ``--cache FOLDER`` keeps structures and folds for the next call.
 """
 
 import argparse
@@ -34,7 +36,9 @@ from screenwise.evaluate.conformal import (  # noqa: E402
     calibration_cells,
     class_p_values,
     conformal_table,
+    interval_table,
     label_sets,
+    learn_widths,
 )
 from screenwise.evaluate.metrics import roc_auc  # noqa: E402
 from screenwise.models import make_model  # noqa: E402
@@ -92,6 +96,23 @@ def judge(seen, new, panel, used):
             for part, tasks in (("", used), ("_rest", used & ~panel), ("_panel", used & panel)):
                 if part == "" or kind == "":
                     figures |= averages(table[tasks], kind, error, part)
+    return figures
+
+
+def judge_values(model, data):
+    """Return figures of the intervals of a pooled process's values, calibrated by its own training cells."""
+    known, part = model.calibration_cells(), data.values().take(data.rows(JUDGED))
+    known, cells = known.take(known.task < data.assays), part.targets.cells()
+    mean, std = model.predict_cells(part.conditions, cells.row, cells.task)
+    figures = {}
+    for error in ERRORS:
+        widths = learn_widths(known, data.assays, error)
+        half = widths.factor[cells.task] * std
+        table = interval_table((mean - half, mean + half), (cells.task, cells.value, cells.relation), data.assays)
+        some = (table["exact"] >= LEAST) & np.isfinite(widths.factor)
+        figures[f"values_width_{error}"] = (table["width"] / widths.blank)[some].mean()
+        figures[f"values_validity_{error}"] = table["validity"][some].mean()
+        figures[f"values_bounds_{error}"] = table["validity_bounds"][some].mean()
     return figures
 
 
@@ -157,6 +178,7 @@ def main():
         "network": ("multitask", data.labels(), 0, (2, 3, 4)),
         "pooled": ("pooled_gp", data.screen, data.assays, (2, 3, 4)),
         "own": ("pooled_gp", data.screen, data.assays, (0, 2, 3, 4)),
+        "both": ("gp_network", data.screen, data.assays, (2, 3, 4)),
     }.items():
         begin = time.process_time()
         fitted = make_model(model).fit(screen.take(data.rows(*learned)), seed=0)
@@ -166,7 +188,8 @@ def main():
         if name == "network":
             used = (seen.numbers() >= LEAST).all(axis=1)
             figures |= {"tasks": int(used.sum()), "tasks_rest": int((used & ~panel).sum())} | against_crepes(seen, new)
-        figures |= {f"{name}_{figure}": value for figure, value in judge(seen, new, panel, used).items()}
+        found = judge(seen, new, panel, used) | (judge_values(fitted, data) if name == "own" else {})
+        figures |= {f"{name}_{figure}": value for figure, value in found.items()}
     figures = {name: rounded(value) for name, value in figures.items()}
     result = {
         "figures": figures,
