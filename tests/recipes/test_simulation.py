@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from screenwise.data.datasets import POOLS
-from screenwise.errors import ConfigError, DataError, DesignError
+from screenwise.errors import ConfigError, DataError, DesignError, ScreenwiseError
 from screenwise.recipes import simulation
 from screenwise.recipes.reporting import report
 from screenwise.recipes.settings import Reading, SimulateSettings
@@ -176,3 +176,64 @@ def test_genes_in_the_order_of_how_much_they_are_studied(tmp_path, monkeypatch):
     assert played.table[0]["hit_fraction"] == 1.0
     alone = simulation.simulate(str(pool), tmp_path / "alone", replace(settings, policy="auto"))
     assert "--features gene_sets" in alone.notes[-1]
+
+
+PRICED = """
+[constraints]
+cost = "price"
+cost_per_plate = 10.0
+cost_of_new = {supplier = 30.0}
+caps = {supplier = 4}
+budget = 60.0
+[plate]
+positive = 0
+negative = 0
+replicates = 0
+"""
+
+
+def test_rules_of_a_campaign_hold_in_a_replay_and_costs_are_told(tmp_path, pool):
+    table = pd.read_csv(pool)
+    table["price"], table["supplier"] = 1.0 + np.arange(60) % 5 * 4, np.where(np.arange(60) % 2, "S1", "S2")
+    table.to_csv(tmp_path / "priced.csv", index=False)
+    rules, priced = tmp_path / "rules.toml", str(tmp_path / "priced.csv")
+    rules.write_text(PRICED)
+    settings = SimulateSettings("hits_per_cost", rounds=2, wells=10, seeds=2, start=10, hits=0.1)
+    with pytest.raises(ConfigError, match=r"costs of the candidates .*--constraints RULES\.toml"):
+        simulation.simulate(priced, tmp_path / "out", settings)
+    told = simulation.simulate(priced, tmp_path / "out", settings, constraints=rules)
+    curves = pd.read_csv(tmp_path / "out" / "curves.csv")
+    rounds = curves.groupby(["policy", "seed"])[["measured", "cost"]].diff().dropna()
+    assert rounds["measured"].between(1, 8).all(), "four of each of two suppliers"
+    assert (rounds["cost"] <= 60.0).all()
+    first = curves[curves["round"] == 0]
+    assert first["cost"].between(10 + 60 + 10, 10 + 60 + 10 * 17).all(), "a plate, both suppliers, ten candidates"
+    assert first.groupby("seed")["cost"].nunique().eq(1).all()
+    line = told.table[0]
+    summary = pd.read_csv(tmp_path / "out" / "summary.csv").set_index("policy").loc["hits_per_cost"]
+    last = curves[(curves["policy"] == "hits_per_cost") & (curves["round"] == 2)]
+    assert line["hits_per_cost"] == summary["hits_per_cost"] == pytest.approx((last["hits"] / last["cost"]).mean())
+    assert line["cost"] == pytest.approx(last["cost"].mean())
+    mean = pd.read_csv(tmp_path / "out" / "mean_curves.csv").query("policy == 'hits_per_cost' and round == 2")
+    assert mean["cost"].iloc[0] == pytest.approx(last["cost"].mean())
+    rules.write_text(
+        PRICED.replace("budget = 60.0", "budget = 30.0").replace("[plate]", 'must_include = ["G7"]\n[plate]')
+    )
+    again = simulation.simulate(priced, tmp_path / "out", replace(settings, policy="random"), constraints=rules)
+    curves = pd.read_csv(tmp_path / "out" / "curves.csv")
+    assert (curves.groupby(["policy", "seed"])["cost"].diff().dropna() <= 30.0).all(), "other rules, other replays"
+    assert len(again.table) == 2
+    rules.write_text(PRICED.replace('"price"', '"prices"'))
+    with pytest.raises(ScreenwiseError, match="Did you mean 'price'"):
+        simulation.simulate(priced, tmp_path / "none", settings, constraints=rules)
+
+
+def test_a_pool_used_up_by_its_rules_ends_without_an_error(tmp_path, pool):
+    (tmp_path / "rules.toml").write_text("[constraints]\nstock = {family = 'left'}")
+    table = pd.read_csv(pool).assign(family="one", left=16)
+    table.to_csv(tmp_path / "stock.csv", index=False)
+    settings = SimulateSettings("greedy", rounds=3, wells=5, seeds=1, start=8, hits=0.1)
+    simulation.simulate(str(tmp_path / "stock.csv"), tmp_path / "out", settings, constraints=tmp_path / "rules.toml")
+    curves = pd.read_csv(tmp_path / "out" / "curves.csv").query("policy == 'greedy'")
+    assert curves["measured"].tolist() == [8, 13, 16, 16]
+    assert "cost" not in curves

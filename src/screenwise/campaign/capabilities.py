@@ -39,7 +39,7 @@ WANTED = {
     "class_draws": "class probabilities under several functions (a forest or ensemble on a task of values 0 and 1)",
     "embedding": "an embedding of conditions (a forest, estimator or network, not gp)",
     "measured": "an embedding of measured conditions (they must be given, or stand in the pool)",
-    "cost": "costs of the candidates (rules with a cost)",
+    "cost": "costs of the candidates (rules with a cost: --constraints RULES.toml)",
 }
 """What an acquisition may need, in words."""
 

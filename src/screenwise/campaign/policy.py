@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from screenwise.campaign.fitted import add_numbers, choose_with_model, propose_from, propose_with, reads_numbers
+from screenwise.campaign.laboratory import Laboratory
 from screenwise.campaign.objective import Objective
 from screenwise.campaign.pool_model import PoolKernels, prepare_pool
 from screenwise.campaign.process import LEAST_MEASURED, choose_with_process
@@ -151,6 +152,8 @@ class SimulatedPolicy:
 
     policy: Policy
     objective: Objective
+    laboratory: Laboratory | None = None
+    """Rules that hold in every round; None = none."""
     _pool: Any = field(default=None, init=False, repr=False)
     _kept: Any = field(default=None, init=False, repr=False)
 
@@ -158,6 +161,11 @@ class SimulatedPolicy:
         """Choose a round of a replay."""
         self.prepare(pool)
         request = Request(self.objective, turn.wells, turn.progress_share, turn.seed)
+        if self.laboratory is not None:
+            known = measured.conditions["condition_id"]
+            request = self.laboratory.asked(request, known)
+            if not self.laboratory.leaves(pool, request, known):
+                return np.zeros(0, np.int64)
         kernels = self._kept if isinstance(self._kept, PoolKernels) else None
         if isinstance(self._kept, pd.DataFrame):
             rows = pd.Index(pool["condition_id"]).get_indexer(measured.conditions["condition_id"])

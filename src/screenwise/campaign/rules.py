@@ -13,6 +13,7 @@ from screenwise.campaign.proposal import Proposal, Request
 from screenwise.campaign.state import TESTED, CampaignSettings, State
 from screenwise.design.constraints import Constraints, resolved, with_scaffold
 from screenwise.design.picking import tie_keys
+from screenwise.design.plate import PlateRules
 from screenwise.design.prices import Scored, constraint_prices, lifted_rules
 from screenwise.design.rules import Bench, Rules, apply_constraints, plate_codes, plates_of
 from screenwise.design.stop import Outcomes, judge
@@ -40,13 +41,12 @@ def checked_rules(settings: CampaignSettings, pool: pd.DataFrame) -> tuple[Campa
     settings = replace(settings, constraints=resolved(settings.constraints, pool))
     wells = max(settings.wells, settings.start or 0)
     # what must be in is asked for round by round, as far as it goes
-    apply_constraints(replace(settings.constraints, must_include=()), pool, bench_of(settings, wells, {}))
+    apply_constraints(replace(settings.constraints, must_include=()), pool, bench_of(settings.plate, wells, {}))
     return settings, pool
 
 
-def bench_of(settings: CampaignSettings, wells: int, used: Mapping[str, int]) -> Bench:
+def bench_of(plate: PlateRules, wells: int, used: Mapping[str, int]) -> Bench:
     """Return the plates of a round of so many wells."""
-    plate = settings.plate
     extra = plate.positive + plate.negative + plate.replicates
     return Bench(plate.capacity, -(-wells // plate.capacity), plate.copies, extra, used)
 
@@ -165,7 +165,7 @@ def layout_rules(state: State, pool: pd.DataFrame, chosen: pd.Series) -> dict[st
     if not constraints.stock:
         return {"together": codes}
     # a replicate takes a well more of every component: given out in the order of choice while there is any
-    bench = replace(bench_of(state.settings, len(own), wells_used(state)), copies=1)
+    bench = replace(bench_of(state.settings.plate, len(own), wells_used(state)), copies=1)
     limits = apply_constraints(Constraints(stock=constraints.stock), pool, bench).limits
     spare: list[int] = []
     for place, row in enumerate(rows):

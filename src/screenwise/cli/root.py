@@ -15,4 +15,6 @@ Exit codes: 0 done, 1 an error that is explained, 2 wrong usage, 130 interrupted
 app = App(name="screenwise", help=HELP, version=__version__, help_format="plaintext", suppress_keyboard_interrupt=False)
 
 Flat = Parameter(name="*")
-Features = Annotated[Path | None, Parameter(help="Table of numbers or sets per entity, joined on its id; of genes also gene_sets.")]
+Features = Annotated[
+    Path | None, Parameter(help="Table of numbers or sets per entity, joined on its id; gene_sets = public ones.")
+]

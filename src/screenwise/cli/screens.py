@@ -170,6 +170,7 @@ def simulate(
     out: Path,
     settings: Annotated[SimulateSettings, Flat] = SimulateSettings(),
     columns: Annotated[Columns, Flat] = Columns(),
+    constraints: Path | None = None,
     features: Features = None,
 ) -> Outcome:
     """Replay measured screens round by round, with random and greedy beside the policies.
@@ -182,10 +183,13 @@ def simulate(
         Measured screens, separated by commas: files or datasets (`screenwise datasets --pools`).
     out
         Folder for summary.csv (pools x policies), curves.csv, mean_curves.csv, pictures and report.html.
+    constraints
+        TOML file of rules, as `campaign new` takes it: all rounds keep them, and costs are told.
     """
     from screenwise.recipes import simulation  # noqa: PLC0415
 
-    return simulation.simulate(pool, out, settings, Reading(columns, features), progress=bars())
+    reading = Reading(columns, features)
+    return simulation.simulate(pool, out, settings, reading, constraints=constraints, progress=bars())
 
 
 @app.command

@@ -25,8 +25,8 @@ METRIC_WORDS = {
 """Metrics that the pages draw -> what they are."""
 
 REPLAY_COLUMNS = ["policy", "seeds", "measured", "hits", "hit_fraction", "lower", "upper", "area"]
-BESIDE = re.compile("(over|saved)_(random|greedy)|over_.*er$")
-"""Columns of ``summary.csv`` that compare with a baseline and are shown."""
+BESIDE = re.compile("(over|saved)_(random|greedy)|over_.*er$|(hits_per_)?cost$")
+"""Columns of ``summary.csv`` that compare with a baseline, or say what it cost, and are shown."""
 REPLAY_TABLE = (
     "After the last round: means over seeds with 95 % intervals. area: mean share of hits known while wells were used. "
     "over_: difference to a baseline, seed by seed. saved_: share of wells saved for the same hits."

@@ -1,8 +1,8 @@
 """Replay measured screens with several policies, from the same starts."""
 
 import shutil
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,17 +10,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from screenwise.campaign.laboratory import Laboratory
 from screenwise.campaign.named import check_policy, named_policy
 from screenwise.campaign.policy import Objective, SimulatedPolicy
+from screenwise.campaign.rules import checked_rules
+from screenwise.campaign.state import CampaignSettings
 from screenwise.campaign.studied import MostStudied, names_genes, surely_studied
 from screenwise.data.datasets import POOLS, Pool
 from screenwise.data.replicate import one_row_per_condition
 from screenwise.data.table import write_table
+from screenwise.design.constraints import SCAFFOLD, Constraints, member_columns
 from screenwise.errors import ConfigError, DataError
+from screenwise.recipes.campaign_rules import CampaignRules, read_rules
 from screenwise.recipes.outcome import Outcome, Progress, silent
 from screenwise.recipes.reporting import replay_sections
 from screenwise.recipes.settings import Reading, SimulateSettings
-from screenwise.recipes.tables import measured, without_features
+from screenwise.recipes.tables import candidates, measured, without_features
 from screenwise.report.curves import replay_curves
 from screenwise.report.html import write_report
 from screenwise.report.ink import write_figure
@@ -36,7 +41,7 @@ ALWAYS = ("random", "greedy")
 USUAL = {"rounds": 6, "wells": 96, "start": 32, "hits": 0.05}
 """Budget and hits of a screen that says nothing else: a lab's first plates."""
 SHOWN = ["pool", "policy", "hits", "hit_fraction", "lower", "upper", "area", "saved_random"]
-SHOWN += ["over_greedy", "over_greedy_lower", "over_greedy_upper"]
+SHOWN += ["cost", "hits_per_cost", "over_greedy", "over_greedy_lower", "over_greedy_upper"]
 """Columns of ``summary.csv`` that the terminal shows."""
 
 
@@ -53,35 +58,62 @@ class Plan:
 
 
 def simulate(
-    pool: str, out: Path, settings: SimulateSettings, reading: Reading = Reading(), *, progress: Progress = silent
+    pool: str,
+    out: Path,
+    settings: SimulateSettings,
+    reading: Reading = Reading(),
+    *,
+    constraints: Path | None = None,
+    progress: Progress = silent,
 ) -> Outcome:
     """Replay measured screens: files, or datasets by their names, several separated by commas.
 
     Finished replays (one of a pool, policy and seed) are kept in ``replays`` in `out`: after an interruption the
     same call goes on. Every pool, policy and setting is checked before the first replay begins.
+
+    Parameters
+    ----------
+    pool
+        Names, separated by commas.
+    out
+        Folder.
+    settings
+        Policies and budget.
+    reading
+        How files are read.
+    constraints
+        Rules as of a campaign (`read_rules`): every round of every policy keeps them, and costs are told. When to
+        stop is not played.
+    progress
+        Told of replays.
     """
     _check(settings, out)
-    plans = [_plan(name, settings, reading, progress) for name in _pools(pool)]
+    rules = None if constraints is None else read_rules(constraints)
+    plans = [_plan(name, settings, reading, (rules, progress)) for name in _pools(pool)]
     curves = _run(plans, settings, out, progress)
     write_report(out / "report.html", f"Replay of {', '.join(plan.name for plan in plans)}", replay_sections(out))
     summary = pd.read_csv(out / "summary.csv")
     names = ["summary.csv", "curves.csv", "mean_curves.csv", *_pictures(curves).values(), "report.html"]
     facts: dict[str, Any] = {}
     for plan in plans:
-        before = f"{plan.name}: " if len(plans) > 1 else ""
-        kind, size = plan.replay.start_with, plan.replay.start
-        start = f"{kind} start" if kind in OWN_SIZE else f"{size} {'at random' if kind == 'random' else kind}"
-        facts |= {
-            f"{before}objective": str(plan.objective),
-            f"{before}candidates": len(plan.screen),
-            f"{before}budget": f"{start} + {plan.replay.rounds} x {plan.replay.wells}",
-            f"{before}hits": f"best {100 * plan.replay.hits:.3g} %",
-        }
+        facts |= _facts(plan, f"{plan.name}: " if len(plans) > 1 else "")
     facts["seeds"] = settings.seeds
-    shown = summary[[name for name in SHOWN if name != "pool" or len(plans) > 1]]
+    shown = summary[[name for name in SHOWN if name in summary and (name != "pool" or len(plans) > 1)]]
     rows = [{str(name): value for name, value in row.items()} for row in shown.to_dict("records")]
     notes = [note for plan in plans for note in plan.notes]
     return Outcome(facts, rows, notes, {name: str(out / name) for name in names})
+
+
+def _facts(plan: Plan, before: str) -> dict[str, Any]:
+    """Return what is played on one pool, `before` in front of each name."""
+    kind, size = plan.replay.start_with, plan.replay.start
+    start = f"{kind} start" if kind in OWN_SIZE else f"{size} {'at random' if kind == 'random' else kind}"
+    return {
+        f"{before}objective": str(plan.objective),
+        f"{before}candidates": len(plan.screen),
+        f"{before}budget": f"{start} + {plan.replay.rounds} x {plan.replay.wells}",
+        f"{before}hits": f"best {100 * plan.replay.hits:.3g} %",
+    }
 
 
 def simulate_screen(
@@ -118,19 +150,35 @@ def _label(name: str) -> str:
     return name if name in POOLS and not Path(name).exists() else Path(name).name.partition(".")[0]
 
 
-def _plan(name: str, settings: SimulateSettings, reading: Reading, progress: Progress) -> Plan:
+def _plan(name: str, settings: SimulateSettings, reading: Reading, how: tuple[CampaignRules | None, Progress]) -> Plan:
     """Read one pool and say what is played on it."""
+    rules, progress = how
     data = measured(name, reading, progress=progress)
     known = POOLS[name].pool if name in POOLS and not Path(name).exists() else None
     screen = data.screen
     if known is not None and 0 < known.candidates < len(screen):
         drawn = stream(0, "candidates", name).permutation(len(screen))[: known.candidates]
         screen = screen.take(np.sort(drawn))
-    return _plan_screen(_label(name), screen, settings, known, tuple(data.notes))
+    if rules is not None:
+        screen = _with_columns(screen, rules.constraints, lambda: candidates(name, reading, progress=progress))
+    plan = _plan_screen(_label(name), screen, settings, known, rules)
+    return replace(plan, notes=(*data.notes, *plan.notes))
+
+
+def _with_columns(screen: Screen, constraints: Constraints, read: Callable[[], pd.DataFrame]) -> Screen:
+    """Return a screen whose conditions have the columns that rules name, from the user's table."""
+    lacking = [name for name in constraints.columns if name not in screen.conditions and name != SCAFFOLD]
+    if not lacking:
+        return screen
+    own = read().drop_duplicates("condition_id").set_index("condition_id")
+    named = [column for name in lacking for column in member_columns(own, name)]
+    found = own[[name for name in dict.fromkeys(named) if name not in screen.conditions]]
+    conditions = screen.conditions.join(found, on="condition_id")
+    return Screen(conditions, screen.tasks, screen.targets)
 
 
 def _plan_screen(
-    name: str, screen: Screen, settings: SimulateSettings, pool: Pool | None, notes: tuple[str, ...] = ()
+    name: str, screen: Screen, settings: SimulateSettings, pool: Pool | None, rules: CampaignRules | None = None
 ) -> Plan:
     screen = one_row_per_condition(screen)  # before hits are counted
     objective, replay = replay_plan(settings, screen, pool)
@@ -138,14 +186,21 @@ def _plan_screen(
     value = value[np.isfinite(value)]
     classes = screen.tasks["kind"].iloc[screen.task_index(objective.task)] == "classification"
     classes = bool(classes or np.isin(value, (0.0, 1.0)).all())
-    policies = _policies(settings)
+    policies, laboratory = _policies(settings), None
+    if rules is not None:
+        wanted = CampaignSettings(str(objective), wells=replay.wells, plate=rules.plate, constraints=rules.constraints)
+        wanted, conditions = checked_rules(wanted, screen.conditions)
+        screen = Screen(conditions, screen.tasks, screen.targets)
+        laboratory = Laboratory(wanted.constraints, wanted.plate)
+        replay = replace(replay, cost=laboratory.cost if wanted.constraints.costs else None)
     for one, policy in policies.items():
-        check_policy(one, policy, objective, classes=classes)
+        check_policy(one, policy, objective, classes=classes, costs=replay.cost is not None)
         if isinstance(policy, MostStudied):
             surely_studied(screen.conditions)
-    simulated = {one: SimulatedPolicy(policy, objective) for one, policy in policies.items()}
+    simulated = {one: SimulatedPolicy(policy, objective, laboratory) for one, policy in policies.items()}
+    notes: tuple[str, ...] = ()
     if names_genes(screen.conditions) and without_features(screen.conditions).all():
-        notes += (f"Models know the genes of {name} by their symbols alone; --features gene_sets joins public sets.",)
+        notes = (f"Models know the genes of {name} by their symbols alone; --features gene_sets joins public sets.",)
     return Plan(name, screen, objective, replay, simulated, notes)
 
 

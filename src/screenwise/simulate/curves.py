@@ -22,14 +22,15 @@ def mean_curves(curves: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        `pool, policy, round, measured, seeds, hit_fraction, lower, upper, best`.
+        `pool, policy, round, measured, seeds, hit_fraction, lower, upper, best`, and `cost` of replays with costs.
     """
     lines = []
     for (pool, policy, number), part in _of_pools(curves).groupby(["pool", "policy", "round"], sort=False):
         found = share_interval(part["hit_fraction"], level)
-        lines.append((pool, policy, number, part["measured"].mean(), len(part), *found, part["best"].mean()))
-    names = ["pool", "policy", "round", "measured", "seeds", "hit_fraction", "lower", "upper", "best"]
-    return pd.DataFrame(lines, columns=names)
+        line = (pool, policy, number, part["measured"].mean(), len(part), *found, part["best"].mean())
+        lines.append((*line, *([part["cost"].mean()] if "cost" in part else [])))
+    names = ["pool", "policy", "round", "measured", "seeds", "hit_fraction", "lower", "upper", "best", "cost"]
+    return pd.DataFrame(lines, columns=names if "cost" in curves else names[:-1])
 
 
 def share_interval(values: pd.Series, level: float = 0.95) -> tuple[float, float, float]:
@@ -106,7 +107,8 @@ def summarise_policies(curves: pd.DataFrame, level: float = 0.95) -> pd.DataFram
     DataFrame
         `pool, policy, seeds, measured, hits, hit_fraction, lower, upper, area, area_lower, area_upper`, and of each
         baseline B among the policies `over_B` (difference of the shares of hits), `saved_B` (`saved_share`), both
-        with `_lower` and `_upper`, and `won_B`, `lost_B` (seeds).
+        with `_lower` and `_upper`, and `won_B`, `lost_B` (seeds). Of replays with costs also `cost` (of all that was
+        measured) and `hits_per_cost`, with `_lower` and `_upper`, before the comparisons.
     """
     lines = []
     for pool, mine in _of_pools(curves).groupby("pool", sort=False):
@@ -130,6 +132,10 @@ def _of_policy(
     shares[("area", "area_lower", "area_upper")] = pd.Series(areas)
     for told, values in shares.items():
         line |= dict(zip(told, share_interval(values, level), strict=True))
+    if "cost" in last:
+        line["cost"] = float(last["cost"].mean())
+        names = ("hits_per_cost", "hits_per_cost_lower", "hits_per_cost_upper")
+        line |= _told(names, last["hits"].astype(float) / last["cost"].astype(float).replace(0.0, np.nan), level)
     for name in BASELINES:
         pairs = [(part, runs[name, seed]) for seed, part in own.items() if (name, seed) in runs]
         over = pd.Series(

@@ -126,6 +126,9 @@ class ReplaySettings:
     """Share of the pool, best first, that counts as hits; ties at the edge count too."""
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     """Paired seeds."""
+    cost: Callable[[pd.DataFrame, NDArray[np.bool_], NDArray[np.int64]], float] | None = None
+    """Returns what a round costs, of the (n,) pool, the (n,) mask of what was known and the rows chosen; None =
+    nothing costs anything."""
 
     def __post_init__(self) -> None:
         for name in ("rounds", "wells", "start"):
@@ -176,7 +179,7 @@ def run_replay(
     DataFrame
         `policy, seed, round, measured, hits, hit_fraction, best`: after round 0 (the start) and every
         further one, how many conditions were measured, how many hits they hold, what share of all hits
-        that is, and the best value in the task's units.
+        that is, and the best value in the task's units. With costs also `cost`, of all that was measured.
 
     Examples
     --------
@@ -255,6 +258,8 @@ def _path(game: _Game, unit: tuple[str, int]) -> Path | None:
     numbers: tuple[Any, ...] = (settings.rounds, settings.wells, settings.start, settings.hits)
     if settings.start_with != "random":
         numbers = (*numbers, settings.start_with)
+    if settings.cost is not None:
+        numbers = (*numbers, settings.cost)
     told = f"{game.policies[unit[0]]!r}\x1f{unit}\x1f{numbers}\x1f{version('screenwise')}"
     if game.kept is None or " at 0x" in told:  # the address of a function says nothing of what it does
         return None
@@ -283,17 +288,20 @@ def _curve(game: _Game, unit: tuple[str, int]) -> pd.DataFrame:
     chosen = begin(pool, hit, settings.start_with, settings.start, seed)
     most = min(len(chosen) + settings.rounds * settings.wells, len(pool))
     lines: list[tuple[Any, ...]] = []
+    cost, columns = 0.0, [*CURVE_COLUMNS, *(["cost"] if settings.cost else [])]
     for number in range(settings.rounds + 1):
         if number:
             used = int(known.sum())
             turn = Turn(min(settings.wells, most - used), used / most, derive_seed(seed, "replay", number))
             chosen = proposer(pool.take(known), pool.conditions, turn) if turn.wells > 0 else chosen[:0]
         _check_choice(chosen, known)
+        cost += settings.cost(pool.conditions, known, chosen) if settings.cost else 0.0
         known[chosen] = True
         best = np.flatnonzero(known)[np.argmax(utility[known])]
         count = int(hit[known].sum())
-        lines.append((*unit, number, int(known.sum()), count, count / int(hit.sum()), float(value[best])))
-    return pd.DataFrame(lines, columns=CURVE_COLUMNS)
+        line = (*unit, number, int(known.sum()), count, count / int(hit.sum()), float(value[best]))
+        lines.append((*line, cost)[: len(columns)])
+    return pd.DataFrame(lines, columns=columns)
 
 
 def _check_choice(chosen: NDArray[np.int64], known: NDArray[np.bool_]) -> None:
