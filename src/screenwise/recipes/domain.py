@@ -261,7 +261,7 @@ def _notes(trust: Trust, known: Neighbours | None, doubled: int) -> list[str]:
     if len(trust.cells) == 0:
         notes.append(
             "The run's model keeps no predictions of cells that it did not learn from: it has no conformal sets or "
-            "intervals. Fit gp, ridge or multitask."
+            "intervals. Fit gp, pooled_gp, ridge or multitask."
         )
     if len(trust.cells) and (trust.source == POOL).any():
         notes.append(
