@@ -82,6 +82,29 @@ def test_solved_pieces_are_those_that_would_be_solved_again():
     assert [both(text)[0] for text in texts[::-1]] == forward[::-1]
 
 
+def test_a_remembered_piece_is_the_one_that_would_be_written_again():
+    kept = {}
+    for text in load_dataset("chembl30").screen.conditions["smiles"].iloc[::60]:
+        molecule = Chem.MolFromSmiles(flat(text))
+        for atoms, key in tautomer._cut_out(molecule):
+            piece = tautomer._written(molecule, atoms, key)
+            first = kept.setdefault(key, piece)
+            assert (first.smiles, first.places.tolist(), first.inside) == (
+                piece.smiles,
+                piece.places.tolist(),
+                piece.inside,
+            )
+    assert len(kept) > 200
+
+
+def test_dative_bonds_are_not_remembered_as_single_ones():
+    before = dict(tautomer._texts())
+    ours, theirs = both("CC(=O)NCC(=O)[NH2]->[Zn]")
+    assert ours == theirs
+    assert "->" in ours
+    assert tautomer._texts() == before
+
+
 def test_stereochemistry_and_mixtures_are_left_to_rdkit():
     molecule = Chem.MolFromSmiles("C[C@H](N)C(=O)O")
     assert canonical_tautomer(molecule, "C[C@H](N)C(=O)O") == "C[C@H](N)C(=O)O"

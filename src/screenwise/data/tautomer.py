@@ -14,6 +14,7 @@ piece cannot be read, the whole molecule is given to RDKit.
 
 import itertools
 import math
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from screenwise.data.tautomer_regions import mobile_regions
+from screenwise.data.tautomer_regions import atom_text, cut_pieces
 
 MOST_TIES = 256
 """Combinations of equally good pieces that are built and compared; beyond it RDKit takes the whole molecule."""
@@ -30,6 +31,9 @@ _ARYL = 54
 """Xenon stands for a benzene ring that a piece is bonded to."""
 _CAP = 0
 """A dummy atom stands for what was cut off an atom that had no hydrogen there."""
+_REMEMBERED = 400_000
+"""Pieces whose text is kept."""
+_UNUSUAL_BONDS = re.compile("[<>~$]")
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,8 @@ class _Piece:
     """A region and its surroundings, as text."""
 
     smiles: str
-    atoms: list[int]
-    """Atoms of the molecule in the order of the SMILES."""
+    places: NDArray[np.int64]
+    """Of each atom of the SMILES, which of the atoms that were cut out it is."""
     inside: bytes
     """Of each of them, whether it is of the region."""
 
@@ -79,12 +83,17 @@ def canonical_tautomer(molecule: Any, smiles: str, most: int = 256) -> str:
     if any(mark in smiles for mark in "@/\\") or "." in smiles:
         return whole_tautomer(molecule, most)
     found = []
-    for piece in _pieces(molecule):
+    # keys tell single from double bonds and no more: what they do not tell is not remembered
+    texts = {} if _UNUSUAL_BONDS.search(smiles) else _texts()
+    for atoms, key in _cut_out(molecule):
+        piece = texts.get(key)
+        if piece is None:
+            piece = texts[key] = _written(molecule, atoms, key)
         forms = _solve(piece.smiles, piece.inside, most)
         if forms is None:
             return whole_tautomer(molecule, most)
         if forms:
-            found.append((piece, forms))
+            found.append((atoms[piece.places].tolist(), forms))
     if not found:
         return smiles
     if math.prod(len(forms) for _, forms in found) > MOST_TIES:
@@ -117,93 +126,38 @@ def _enumerator(most: int) -> Any:
 
 
 @lru_cache(maxsize=1)
-def _symbols() -> list[str]:
-    from rdkit import Chem  # noqa: PLC0415
-
-    table = Chem.GetPeriodicTable()
-    return [table.GetElementSymbol(number) for number in range(119)]
+def _all_texts() -> dict[bytes, _Piece]:
+    return {}
 
 
-def _pieces(molecule: Any) -> list[_Piece]:
-    """Cut out each live region: itself, its neighbours, the whole rings and aromatic systems that it is part of."""
+def _texts() -> dict[bytes, _Piece]:
+    """Return the pieces that were written before, by key; started again when there are very many."""
+    texts = _all_texts()
+    if len(texts) > _REMEMBERED:
+        texts.clear()
+    return texts
+
+
+def _cut_out(molecule: Any) -> list[tuple[NDArray[np.int64], bytes]]:
     from rdkit import Chem  # noqa: PLC0415
 
     facts = [(atom.GetAtomicNum(), atom.GetTotalNumHs(), atom.GetFormalCharge()) for atom in _atoms(molecule)]
     order = Chem.GetAdjacencyMatrix(molecule, useBO=True)
-    number, hydrogens, charge = np.array(facts, np.int64).T.copy()
-    region, system, live = mobile_regions(order, number, hydrogens, charge)
-    if not live.any():
-        return []
-    # around a region, pyrrole's nitrogen looks like furan's oxygen: as many electrons, and no hydrogen to give
-    pyrrole = (number == 7) & (system >= 0) & (charge == 0) & (hydrogens + (order > 0).sum(axis=1) == 3)  # noqa: PLR2004
-    pieces = []
-    rings = [list(ring) for ring in molecule.GetRingInfo().AtomRings()]
-    _join_in_rings(region, live, rings, (number != 6) | (system >= 0))  # noqa: PLR2004 - carbon
-    for each in np.flatnonzero(live):
-        inside = region == each
-        kept = inside.copy()
-        for ring in rings:
-            if inside[ring].any():
-                kept[ring] = True
-        for one in set(system[kept].tolist()) - {-1}:
-            kept |= system == one
-        use = kept | (order[inside] > 0).any(axis=0)
-        still = (order[inside & (system >= 0)] > 0).any(axis=0)
-        marks = (each.tolist() for each in (use, inside, kept, system >= 0, still))
-        swapped = (pyrrole & ~inside & ((order[:, use] > 0).sum(axis=1) < 3)).tolist()  # noqa: PLR2004
-        shown = [(8, 0, 0) if other else fact for fact, other in zip(facts, swapped, strict=True)]
-        tokens = [_token(fact, *mark) if used else "C" for fact, used, *mark in zip(shown, *marks, strict=True)]
-        smiles = Chem.MolFragmentToSmiles(molecule, np.flatnonzero(use).tolist(), atomSymbols=tokens)
-        atoms = list(map(int, molecule.GetProp("_smilesAtomOutputOrder")[1:-1].split(",")))
-        pieces.append(_Piece(smiles, atoms, inside[atoms].tobytes()))
-    return pieces
+    return cut_pieces(order, np.array(facts, np.int64).T.copy(), molecule.GetRingInfo().AtomRings())
 
 
-def _join_in_rings(
-    region: NDArray[np.int64], live: NDArray[np.bool_], rings: list[list[int]], electrons: NDArray[np.bool_]
-) -> None:
-    """Make one of regions that share a ring which may become aromatic: no atom of it is a carbon that never changes."""
-    for ring in rings:
-        own = region[ring]
-        if (own[own >= 0] != own.max()).any() and ((own >= 0) | electrons[ring]).all():
-            first, *others = np.unique(own[own >= 0]).tolist()
-            live[first] = live[[first, *others]].any()
-            live[others] = False
-            region[np.isin(region, others)] = first
+def _written(molecule: Any, atoms: NDArray[np.int64], key: bytes) -> _Piece:
+    """Write a piece as SMILES, canonical for what its key tells: RDKit ranks atoms with a text by text and bonds."""
+    from rdkit import Chem  # noqa: PLC0415
 
-
-def _token(
-    fact: tuple[int, int, int],
-    inside: bool,  # noqa: FBT001
-    kept: bool,  # noqa: FBT001
-    aromatic: bool,  # noqa: FBT001
-    still: bool,  # noqa: FBT001
-) -> str:
-    """Return an atom's text in a piece: exact in the region, as plain as RDKit's rules allow around it.
-
-    Parameters
-    ----------
-    fact
-        Atomic number, hydrogens, charge.
-    inside, kept, aromatic
-        Whether it is of the region; of a ring that is kept whole; of an aromatic ring.
-    still
-        Whether it is beside an aromatic atom of the region: a carbon there gives no hydrogen.
-    """
-    number, hydrogens, charge = fact
-    symbol = _symbols()[number]
-    if aromatic and not kept:
-        return f"[{_symbols()[_ARYL]}]" if number == 6 else "F"  # noqa: PLR2004 - carbon
-    if inside or charge:
-        text = symbol.lower() if aromatic else symbol
-        count = f"H{hydrogens}" if hydrogens else ""
-        return f"[{text}{count}{f'{charge:+d}' if charge else ''}]"
-    if aromatic:
-        return f"[{symbol.lower()}]"
-    if number == 6:  # noqa: PLR2004 - carbon: only whether it may give a hydrogen matters
-        return "C" if hydrogens and not still else "[C]"
-    # a heteroatom beside the region: any with one bond to it looks the same, but nitrogen
-    return f"[{symbol}]" if kept or number == 7 else "F"  # noqa: PLR2004
+    codes = np.frombuffer(key, np.int32)[: len(atoms)]
+    kept, tokens = atoms.tolist(), ["C"] * molecule.GetNumAtoms()
+    for atom, code in zip(kept, codes.tolist(), strict=True):
+        tokens[atom] = atom_text(code)
+    smiles = Chem.MolFragmentToSmiles(molecule, kept, atomSymbols=tokens)
+    order = list(map(int, molecule.GetProp("_smilesAtomOutputOrder")[1:-1].split(",")))
+    places = np.array([kept.index(atom) for atom in order])
+    return _Piece(smiles, places, (codes[places] & 1).astype(np.bool_).tobytes())
 
 
 @lru_cache(maxsize=200_000)
@@ -281,7 +235,7 @@ def _form(tautomer: Any, own: NDArray[np.bool_]) -> _Form:
     return _Form(bonds, tuple(states))
 
 
-def _best_of(molecule: Any, found: list[tuple[_Piece, tuple[_Form, ...]]]) -> str:
+def _best_of(molecule: Any, found: list[tuple[list[int], tuple[_Form, ...]]]) -> str:
     """Return the first SMILES of all combinations of equally good pieces; "" if one cannot be built."""
     from rdkit import Chem  # noqa: PLC0415
 
@@ -290,11 +244,11 @@ def _best_of(molecule: Any, found: list[tuple[_Piece, tuple[_Form, ...]]]) -> st
     texts = []
     for combination in itertools.product(*(forms for _, forms in found)):
         built = Chem.RWMol(plain)
-        for (piece, _), form in zip(found, combination, strict=True):
+        for (atoms, _), form in zip(found, combination, strict=True):
             for left, right, kind in form.bonds:
-                built.GetBondBetweenAtoms(piece.atoms[left], piece.atoms[right]).SetBondType(kind)
+                built.GetBondBetweenAtoms(atoms[left], atoms[right]).SetBondType(kind)
             for place, hydrogens, charge in form.atoms:
-                atom = built.GetAtomWithIdx(piece.atoms[place])
+                atom = built.GetAtomWithIdx(atoms[place])
                 atom.SetNoImplicit(True)  # noqa: FBT003 - RDKit's signature
                 atom.SetNumExplicitHs(hydrogens)
                 atom.SetFormalCharge(charge)

@@ -1,5 +1,8 @@
 """Which atoms of a structure can change together when it becomes another tautomer."""
 
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -7,7 +10,10 @@ from numba import njit
 from numpy.typing import NDArray
 
 _AROMATIC = 1.5
-_CARBON, _NITROGEN = 6, 7
+_CARBON, _NITROGEN, _OXYGEN = 6, 7, 8
+_EXACT, _RING_TAIL, _PLAIN, _GIVES, _BARE = range(5)
+_PLAIN_TEXTS = {_RING_TAIL: "[Xe]", _PLAIN: "F", _GIVES: "C", _BARE: "[C]"}
+"""How an atom around a region is written: a benzene ring, a heteroatom, a carbon that may give a hydrogen or not."""
 
 
 def mobile_regions(
@@ -46,17 +52,218 @@ def mobile_regions(
     >>> region.tolist(), live.tolist()
     ([0, 0, 0, 0], [True])
     """
+    region, system, live = _regions(order, number, hydrogens, charge)
+    return region, system, live
+
+
+def cut_pieces(
+    order: NDArray[np.float64], facts: NDArray[np.int64], rings: Sequence[Sequence[int]]
+) -> list[tuple[NDArray[np.int64], bytes]]:
+    """Return each live region with its surroundings: its neighbours, its whole rings and aromatic systems.
+
+    Regions in one ring that may become aromatic are one.
+
+    Parameters
+    ----------
+    order
+        (n, n) orders of bonds, 1.5 aromatic, 0 none.
+    facts
+        (3, n) atomic numbers, hydrogens on each atom, formal charges.
+    rings
+        Atoms of each ring.
+
+    Returns
+    -------
+    For each piece its m atoms, ascending, and a key of 4-byte numbers: m codes of atoms, m, and the bonds by place.
+    Pieces with one key are one piece: `atom_text` tells what a code is, its first bit whether the atom is of the
+    region.
+
+    Examples
+    --------
+    >>> acid = np.zeros((4, 4))  # C-C(=O)-O
+    >>> acid[0, 1] = acid[1, 0] = acid[1, 3] = acid[3, 1] = 1
+    >>> acid[1, 2] = acid[2, 1] = 2
+    >>> [(atoms, key)] = cut_pieces(acid, np.array([[6, 6, 8, 8], [3, 0, 0, 1], [0, 0, 0, 0]]), [])
+    >>> [atom_text(code) for code in np.frombuffer(key, np.int32)[: len(atoms)].tolist()]
+    ['[CH3]', '[C]', '[O]', '[OH1]']
+    """
+    starts = np.zeros(len(rings) + 1, np.int64)
+    np.cumsum([len(ring) for ring in rings], out=starts[1:])
+    members = np.fromiter(chain.from_iterable(rings), np.int64, starts[-1])
+    atoms, sizes, keys, lengths = _cut(order, facts, members, starts)
+    pieces, first, begin = [], 0, 0
+    for size, length in zip(sizes.tolist(), lengths.tolist(), strict=True):
+        pieces.append((atoms[first : first + size], keys[begin : begin + length].tobytes()))
+        first, begin = first + size, begin + length
+    return pieces
+
+
+@lru_cache(maxsize=10_000)
+def atom_text(code: int) -> str:
+    """Return the SMILES of an atom of a piece: exact in the region, as plain as RDKit's rules allow around it.
+
+    Examples
+    --------
+    >>> atom_text(3 << 18)
+    'C'
+    """
+    from rdkit import Chem  # noqa: PLC0415
+
+    if code >> 18 in _PLAIN_TEXTS:
+        return _PLAIN_TEXTS[code >> 18]
+    number, hydrogens, charge = code >> 11 & 127, code >> 7 & 15, (code >> 2 & 31) - 16
+    symbol = Chem.GetPeriodicTable().GetElementSymbol(number)
+    text = symbol.lower() if code & 2 else symbol
+    return f"[{text}{f'H{hydrogens}' if hydrogens else ''}{f'{charge:+d}' if charge else ''}]"
+
+
+@njit(cache=True)
+def _regions(order: Any, number: Any, hydrogens: Any, charge: Any) -> Any:  # pragma: no cover
     system, inert = _aromatic_systems(order, number, charge)
     link, taking, unsaturated = _links(order, number, hydrogens, system, inert)
     region, count = _components(link, taking)
-    live = np.zeros(count, np.bool_)
-    inside = region >= 0
-    hetero = inside & (number != _CARBON)
-    donor = inside & (hydrogens > 0) & ~((number == _CARBON) & (system >= 0))
-    for each in range(count):
-        own = region == each
-        live[each] = (own & hetero).any() and (own & donor).any() and (own & unsaturated).any()
-    return region, system, live
+    hetero, donor, double = np.zeros(count, np.bool_), np.zeros(count, np.bool_), np.zeros(count, np.bool_)
+    for atom in range(len(number)):
+        own = region[atom]
+        if own < 0:
+            continue
+        hetero[own] |= number[atom] != _CARBON
+        donor[own] |= hydrogens[atom] > 0 and not (number[atom] == _CARBON and system[atom] >= 0)
+        double[own] |= unsaturated[atom]
+    return region, system, hetero & donor & double
+
+
+@njit(cache=True)
+def _cut(order: Any, facts: Any, members: Any, starts: Any) -> Any:  # pragma: no cover
+    """Return the atoms of all pieces, how many each has, their keys, and the length of each."""
+    number, hydrogens, charge = facts[0], facts[1], facts[2]
+    region, system, live = _regions(order, number, hydrogens, charge)
+    _join_in_rings(region, live, members, starts, (number != _CARBON) | (system >= 0))
+    n, count = len(number), live.sum()
+    degree = (order > 0).sum(axis=1)
+    atoms, keys = np.empty(count * n, np.int64), np.empty(count * (n + 1 + degree.sum() // 2), np.int32)
+    sizes, lengths = np.empty(count, np.int64), np.empty(count, np.int64)
+    code, first, begin, done = np.empty(n, np.int32), 0, 0, 0
+    for each in np.flatnonzero(live):
+        _write_codes(region == each, order, number, hydrogens, charge, system, members, starts, code)
+        used = np.flatnonzero(code >= 0)
+        size, end = len(used), begin + len(used) + 1
+        atoms[first : first + size] = used
+        keys[begin : end - 1] = code[used]
+        keys[end - 1] = size
+        for left in range(size):
+            for right in range(left + 1, size):
+                bond = order[used[left], used[right]]
+                if bond > 0:
+                    keys[end] = (left * size + right) * 8 + np.int64(2 * bond)
+                    end += 1
+        sizes[done], lengths[done] = size, end - begin
+        first, begin, done = first + size, end, done + 1
+    return atoms[:first], sizes, keys[:begin], lengths
+
+
+@njit(cache=True)
+def _join_in_rings(region: Any, live: Any, members: Any, starts: Any, electrons: Any) -> None:  # pragma: no cover
+    """Make one of regions that share a ring which may become aromatic: no atom of it is a carbon that never changes."""
+    for ring in range(len(starts) - 1):
+        first, several, open_ring = np.int64(-1), False, True
+        for atom in members[starts[ring] : starts[ring + 1]]:
+            own = region[atom]
+            open_ring = open_ring and (own >= 0 or electrons[atom])
+            several = bool(several or (own >= 0 and first >= 0 and own != first))
+            first = own if first < 0 or 0 <= own < first else first
+        if not (several and open_ring):
+            continue
+        for atom in members[starts[ring] : starts[ring + 1]]:
+            other = region[atom]
+            if other >= 0 and other != first:
+                live[first], live[other] = live[first] or live[other], False
+                region[region == other] = first
+
+
+@njit(cache=True)
+def _write_codes(  # noqa: PLR0913, PLR0917 - compiled: arrays of one structure
+    inside: Any,
+    order: Any,
+    number: Any,
+    hydrogens: Any,
+    charge: Any,
+    system: Any,
+    members: Any,
+    starts: Any,
+    code: Any,
+) -> None:  # pragma: no cover
+    """Write what each atom is in the piece around a region; -1 for atoms that are not of the piece."""
+    n = len(number)
+    kept = inside.copy()
+    for ring in range(len(starts) - 1):
+        atoms = members[starts[ring] : starts[ring + 1]]
+        if inside[atoms].any():
+            kept[atoms] = True
+    whole = np.zeros(n + 1, np.bool_)
+    for atom in range(n):
+        if kept[atom] and system[atom] >= 0:
+            whole[system[atom]] = True
+    used, still = np.zeros(n, np.bool_), np.zeros(n, np.bool_)
+    for atom in range(n):
+        kept[atom] = kept[atom] or (system[atom] >= 0 and whole[system[atom]])
+        used[atom] = used[atom] or kept[atom]
+        if not inside[atom]:
+            continue
+        for other in range(n):
+            if order[atom, other] > 0:
+                used[other] = True
+                # a carbon beside an aromatic atom of the region gives no hydrogen
+                still[other] = still[other] or system[atom] >= 0
+    for atom in range(n):
+        code[atom] = -1
+        if used[atom]:
+            shown = np.array([number[atom], hydrogens[atom], charge[atom]])
+            if not inside[atom] and _like_furan(atom, order, number, hydrogens, charge, system, used):
+                shown = np.array([_OXYGEN, 0, 0])
+            code[atom] = _code(shown, inside[atom], kept[atom], system[atom] >= 0, still[atom])
+
+
+@njit(cache=True)
+def _like_furan(  # noqa: PLR0913, PLR0917 - compiled: arrays of one structure
+    atom: int, order: Any, number: Any, hydrogens: Any, charge: Any, system: Any, used: Any
+) -> bool:  # pragma: no cover
+    """Tell a pyrrole's nitrogen around a region: as many electrons as furan's oxygen, and no hydrogen to give."""
+    if number[atom] != _NITROGEN or system[atom] < 0 or charge[atom] != 0:
+        return False
+    bonds, shown = 0, 0
+    for other in range(len(number)):
+        if order[atom, other] > 0:
+            bonds += 1
+            shown += used[other]
+    return bool(hydrogens[atom] + bonds == 3 and shown < 3)  # noqa: PLR2004
+
+
+@njit(cache=True)
+def _code(shown: Any, inside: bool, kept: bool, aromatic: bool, still: bool) -> int:  # noqa: FBT001  # pragma: no cover
+    """Return kind, atomic number, hydrogens, charge, aromatic, inside as one number, nothing told that is not needed.
+
+    Parameters
+    ----------
+    shown
+        Atomic number, hydrogens, charge.
+    inside, kept, aromatic
+        Whether the atom is of the region; of a ring or aromatic system that is kept whole; of an aromatic ring.
+    still
+        Whether it is beside an aromatic atom of the region.
+    """
+    number, hydrogens, charge, kind = shown[0], shown[1], shown[2], _EXACT
+    if aromatic and not kept:
+        kind = _RING_TAIL if number == _CARBON else _PLAIN
+    elif not inside and charge == 0:
+        if number == _CARBON and not aromatic:
+            kind = _GIVES if hydrogens > 0 and not still else _BARE
+        elif not kept and not aromatic and number != _NITROGEN:
+            kind = _PLAIN  # any heteroatom with one bond to the region looks the same, but nitrogen
+        hydrogens = 0
+    if kind != _EXACT:
+        number, hydrogens, charge = 0, 0, 0
+    return kind << 18 | number << 11 | hydrogens << 7 | (charge + 16) << 2 | aromatic << 1 | inside
 
 
 @njit(cache=True)
