@@ -6,6 +6,7 @@ import pytest
 from scipy.special import expit
 
 from screenwise.errors import ColumnError, ConfigError, ModelError
+from screenwise.evaluate.metrics import roc_auc
 from screenwise.models import load_model, save_model
 from screenwise.models.pooled import PooledProcess, PooledProcessConfig
 from screenwise.protocols import HasCalibration, LeavesOneOut
@@ -110,6 +111,19 @@ def test_calibration_cells_are_those_of_a_fit_without_the_scaffold(fitted):
     assert np.abs(held - expected)[values & out].mean() > 3 * np.abs(cells.mean - expected)[values & out].mean()
     np.testing.assert_allclose(cells.mean[~out], held[~out], rtol=1e-5)
     assert (cells.std[values & out] > fitted.leave_one_out()[1][every.row, every.task][values & out]).all()
+
+
+def test_a_series_of_one_scaffold_is_calibrated_compound_by_compound():
+    smiles = [f"{'C' * length}{tail}" for length in range(1, 15) for tail in ("c1ccccc1", "c1ccc(F)cc1")]
+    value = np.arange(len(smiles), dtype=float)
+    active = (value > 12).astype(float)
+    tasks = pd.DataFrame({"name": ["a", "b"], "kind": ["regression", "classification"], "assay": "a"})
+    model = PooledProcess(PooledProcessConfig(threads=1)).fit(
+        make_screen(pd.DataFrame({"smiles": smiles}), np.column_stack([value, active]), tasks)
+    )
+    cells, (held, _) = model.calibration_cells(), model.leave_one_out()
+    np.testing.assert_array_equal(cells.mean[cells.task == 1], held[:, 1])
+    assert roc_auc(active, cells.mean[cells.task == 1], np.zeros(len(smiles), int), 1)[0] > 0.9
 
 
 def test_a_label_that_runs_against_the_values_is_turned_and_told(fitted):

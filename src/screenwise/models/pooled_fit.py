@@ -23,6 +23,8 @@ from screenwise.screen import Screen
 SMILES = "smiles"
 LARGE = 6000
 """Groups of more rows than this are factorised one after another, with all threads of the library."""
+MOST_OF_SCAFFOLD = 4000
+"""Cells of one scaffold and target that are left out together at most: each further one costs a row and a column."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +112,9 @@ def learn_pooled(
     target = make_targets(cells, assays, signs, scales, (shape.treatment, label_share))
     known = np.isfinite(cells.value)
     lesson = Lesson(compound[cells.row], cells.assay, target, known, cells.relation, cells.noise)
-    scaffold = scaffold_codes(screen.conditions[SMILES].iloc[cells.row])
     group = assays.group[cells.assay]
+    scaffold = scaffold_codes(screen.conditions[SMILES].iloc[cells.row])
+    scaffold = series_apart(scaffold, lesson.compound, group)
     start = np.searchsorted(group, np.arange(int(assays.group.max()) + 2))
     weights, support, unexplained = np.zeros_like(target), np.zeros(len(cells), bool), np.zeros(len(start) - 1)
     near, far = (LeftOut(np.zeros_like(target), np.zeros(len(cells))) for _ in range(2))
@@ -201,6 +204,30 @@ def scaffold_codes(smiles: pd.Series) -> NDArray[np.int64]:
     text, compounds = pd.factorize(smiles)
     found = scaffolds(compounds.tolist())
     return np.asarray(pd.factorize(np.where(found == "", compounds, found))[0][text], np.int64)
+
+
+def series_apart(
+    scaffold: NDArray[np.int64], compound: NDArray[np.int64], group: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return (m,) scaffolds of cells, but each compound of its own where one scaffold has most cells of a group.
+
+    Without a series that is more than half of what is known of a target, nothing is left to predict it from, and
+    what will be asked is more of the series; so are `MOST_OF_SCAFFOLD` cells too many.
+
+    Parameters
+    ----------
+    scaffold, compound, group
+        (m,) codes.
+
+    Examples
+    --------
+    >>> series_apart(np.array([0, 0, 0, 1, 2]), np.arange(5), np.array([0, 0, 0, 0, 1])).tolist()
+    [3, 4, 5, 1, 7]
+    """
+    codes = int(scaffold.max(initial=-1)) + 1
+    _, pair, count = np.unique(group * codes + scaffold, return_inverse=True, return_counts=True)
+    many = (2 * count[pair] > np.bincount(group)[group]) | (count[pair] > MOST_OF_SCAFFOLD)
+    return np.where(many, codes + compound, scaffold)
 
 
 def _held_out(
