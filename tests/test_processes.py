@@ -70,6 +70,30 @@ def test_interrupted_work_ends_its_processes_at_once():
     assert time.monotonic() - began < 200
 
 
+INTERRUPTED = """
+import operator, os, time
+from screenwise.processes import Workers
+
+def interrupt(done):
+    raise KeyboardInterrupt
+
+if __name__ == "__main__":
+    try:
+        with Workers(operator.call, time.sleep, 2) as workers:
+            list(workers.in_order([0.0, 300.0], interrupt))
+    except KeyboardInterrupt:
+        os._exit(130)  # as the command line does: without the interpreter's clean-up
+"""
+
+
+def test_interrupted_work_leaves_no_semaphores_behind(tmp_path):
+    (tmp_path / "own.py").write_text(INTERRUPTED)
+    done = subprocess.run(
+        [sys.executable, tmp_path / "own.py"], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert (done.returncode, done.stderr) == (130, "")
+
+
 def test_a_process_that_dies_is_our_error():
     with pytest.raises(ProcessError, match="ended without an answer"), Workers(operator.call, os._exit, 2) as workers:
         list(workers.in_order([3, 3]))

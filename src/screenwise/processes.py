@@ -109,7 +109,11 @@ class Workers:
             child.terminate()
         for child in children:
             child.join(PATIENCE_SECONDS)
-        self.pool.shutdown(wait=kind is None, cancel_futures=True)
+        # once its processes are gone the pool ends at once, and its semaphores with it: a command that leaves
+        # without the interpreter's clean-up would leak them
+        ended = kind is None or not any(child.is_alive() for child in children)
+        self.pool.shutdown(wait=ended, cancel_futures=True)
+        self.pool = None
 
 
 def check_sendable(value: Any, what: str) -> None:
