@@ -72,3 +72,15 @@ def test_saved_with_the_model(fitted, tmp_path):
     before, after = fitted.calibration_cells(), load_model(tmp_path).calibration_cells()
     for name, array in vars(before).items():
         np.testing.assert_array_equal(getattr(after, name), array)
+
+
+def test_a_series_of_one_scaffold_is_calibrated_row_by_row():
+    """Without its only scaffold every row would get the mean of none, and no label would ever look strange."""
+    rng = np.random.default_rng(0)
+    series = [f"{'C' * length}c1ccc({tail})cc1" for length in range(1, 13) for tail in ("F", "Cl", "Br", "O", "N")]
+    conditions = pd.DataFrame({"smiles": series})
+    label = (rng.random(len(series)) < 0.5).astype(float)[:, None]
+    tasks = pd.DataFrame({"name": ["chance"], "kind": ["classification"]})
+    model = GaussianProcess().fit(make_screen(conditions, label, tasks))
+    cells, (held, _) = model.without_borrowing().calibration_cells(), model.leave_one_out()
+    np.testing.assert_allclose(cells.mean, np.clip(held[:, 0], 0, 1), atol=1e-5)

@@ -22,7 +22,7 @@ from screenwise.config import from_mapping, to_mapping
 from screenwise.data.split import scaffolds
 from screenwise.errors import ConfigError, ModelError
 from screenwise.models.borrow import learn_borrowing
-from screenwise.models.gp_held_out import held_out_scores, left_out_cells
+from screenwise.models.gp_held_out import held_out_scores, left_out_cells, series_apart
 from screenwise.models.gp_kernels import choose_kernels, chunks, readable_features, training_kernels
 from screenwise.models.gp_posterior import Factor, TaskPosterior
 from screenwise.models.gp_store import Fitted, load_fitted, save_fitted
@@ -139,7 +139,7 @@ class GaussianProcess:
         for one in np.unique(task).tolist():
             mine = np.flatnonzero(task == one)
             rows = place[mine]
-            together = None if groups is None else groups[rows]
+            together = None if groups is None else series_apart(groups[rows], rows)
             data = TaskData(rows, value[mine], 1.0 / weight[row[mine]], together, scale, relation[mine])
             with _blas(len(mine)):
                 fits[one], factor = fit_task(training, data, self._settings(), stream(seed, "gp", one))

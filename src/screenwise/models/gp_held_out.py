@@ -7,6 +7,38 @@ from screenwise.models.gp_store import Fitted
 from screenwise.models.gp_task import TaskFit
 from screenwise.prediction import CalibrationCells
 
+MOST_TOGETHER = 4000
+"""Rows of one scaffold that are left out together at most: the cost grows with the cube of their number."""
+
+
+def series_apart(
+    scaffold: NDArray[np.int64], own: NDArray[np.int64], group: NDArray[np.int64] | None = None
+) -> NDArray[np.int64]:
+    """Return (m,) codes of what is left out together: scaffolds, but no scaffold that has most rows of its group.
+
+    Without a series that is more than half of what is known, little is left to predict it from, in the limit one
+    and the same value for all; and what will be asked is more of the series. Its rows are left out one by one.
+
+    Parameters
+    ----------
+    scaffold
+        (m,) codes.
+    own
+        (m,) codes of what is left out then: rows, or compounds of several rows.
+    group
+        (m,) codes of what is learned together; None = all.
+
+    Examples
+    --------
+    >>> series_apart(np.array([0, 0, 0, 1, 2]), np.arange(5), np.array([0, 0, 0, 0, 1])).tolist()
+    [3, 4, 5, 1, 7]
+    """
+    group = np.zeros_like(scaffold) if group is None else group
+    codes = int(scaffold.max(initial=-1)) + 1
+    _, pair, count = np.unique(group * codes + scaffold, return_inverse=True, return_counts=True)
+    many = (2 * count[pair] > np.bincount(group)[group]) | (count[pair] > MOST_TOGETHER)
+    return np.where(many, codes + own, scaffold)
+
 
 def held_out_scores(fits: dict[int, TaskFit]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     """Return row, task and leave-one-out residual over its std, (m,) each, of the training cells of all tasks."""
@@ -17,7 +49,7 @@ def held_out_scores(fits: dict[int, TaskFit]) -> tuple[NDArray[np.int64], NDArra
 
 
 def left_out_cells(fitted: Fitted) -> CalibrationCells:
-    """Return the training cells, each predicted without the rows of its group (scaffold), nothing borrowed.
+    """Return the training cells, each predicted without its scaffold (`series_apart`), nothing borrowed.
 
     As a condition that nobody measured would be predicted: bounds stay bounds, probabilities in [0, 1].
     """

@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 from screenwise.data.split import scaffolds
 from screenwise.errors import ColumnError
 from screenwise.evaluate.calibration import FACTOR_ROWS, limited_factor
+from screenwise.models.gp_held_out import series_apart
 from screenwise.models.pooled_counts import Columns, Counts, learn_columns
 from screenwise.models.pooled_group import LABELS, GroupFit, GroupOutcome, LeftOut, Lesson, Shape, fit_group
 from screenwise.models.pooled_probability import Curves, learn_curves
@@ -23,8 +24,6 @@ from screenwise.screen import Screen
 SMILES = "smiles"
 LARGE = 6000
 """Groups of more rows than this are factorised one after another, with all threads of the library."""
-MOST_OF_SCAFFOLD = 4000
-"""Cells of one scaffold and target that are left out together at most: each further one costs a row and a column."""
 
 
 @dataclass(frozen=True)
@@ -204,30 +203,6 @@ def scaffold_codes(smiles: pd.Series) -> NDArray[np.int64]:
     text, compounds = pd.factorize(smiles)
     found = scaffolds(compounds.tolist())
     return np.asarray(pd.factorize(np.where(found == "", compounds, found))[0][text], np.int64)
-
-
-def series_apart(
-    scaffold: NDArray[np.int64], compound: NDArray[np.int64], group: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Return (m,) scaffolds of cells, but each compound of its own where one scaffold has most cells of a group.
-
-    Without a series that is more than half of what is known of a target, nothing is left to predict it from, and
-    what will be asked is more of the series; so are `MOST_OF_SCAFFOLD` cells too many.
-
-    Parameters
-    ----------
-    scaffold, compound, group
-        (m,) codes.
-
-    Examples
-    --------
-    >>> series_apart(np.array([0, 0, 0, 1, 2]), np.arange(5), np.array([0, 0, 0, 0, 1])).tolist()
-    [3, 4, 5, 1, 7]
-    """
-    codes = int(scaffold.max(initial=-1)) + 1
-    _, pair, count = np.unique(group * codes + scaffold, return_inverse=True, return_counts=True)
-    many = (2 * count[pair] > np.bincount(group)[group]) | (count[pair] > MOST_OF_SCAFFOLD)
-    return np.where(many, codes + compound, scaffold)
 
 
 def _held_out(
