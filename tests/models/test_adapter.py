@@ -211,6 +211,12 @@ def test_missing_columns_are_named():
         Adapter(Ridge()).predict(line_screen().conditions)
 
 
+def test_answers_that_are_no_numbers_are_an_error():
+    diverged = Functions(lambda x, y, seed: np.nan, lambda learned, x: np.full(len(x), learned))
+    with pytest.raises(ModelError, match=r"Functions answers NaN or infinity for 80 of 80 conditions of .*rate"):
+        Adapter(diverged).fit(line_screen()).predict(line_screen().conditions)
+
+
 def test_torch_networks_start_from_the_seed_only():
     screen = line_screen()
     torch.manual_seed(0)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,8 @@ from screenwise.models.learners import Lesson
 from screenwise.screen import make_screen
 
 needs_botorch = pytest.mark.skipif(
-    importlib.util.find_spec("botorch") is None, reason="BoTorch is not installed: pip install 'screenwise[gp]'"
+    importlib.util.find_spec("botorch") is None,
+    reason="BoTorch is not installed; `make test` installs it, and so does pip install 'screenwise[gp]'",
 )
 # theirs, of their own dependencies
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
@@ -29,14 +31,14 @@ def screen(n=60):
     return make_screen(conditions, value[:, None], ["growth"])
 
 
-def plain_gpytorch(x, y):
+def plain_gpytorch(x, y, kernel=None):
     import gpytorch  # noqa: PLC0415
 
     class Exact(gpytorch.models.ExactGP):
         def __init__(self):
             super().__init__(x, y[:, 0], gpytorch.likelihoods.GaussianLikelihood())
             self.mean_module = gpytorch.means.ConstantMean()
-            self.covar_module = gpytorch.kernels.ScaleKernel(gpytorch.kernels.RBFKernel())
+            self.covar_module = gpytorch.kernels.ScaleKernel(kernel or gpytorch.kernels.RBFKernel())
 
         def forward(self, x):
             return gpytorch.distributions.MultivariateNormal(self.mean_module(x), self.covar_module(x))
@@ -66,6 +68,32 @@ def test_the_posterior_is_joint_and_in_the_units_of_the_task(process):
     assert np.linalg.eigvalsh(covariance).min() > -1e-5
     part = model.posterior(screen().conditions.iloc[50:].reset_index(drop=True))
     np.testing.assert_allclose(part.covariance(3), covariance[53, 50:], atol=1e-5)
+
+
+@needs_botorch
+def test_kernels_of_shares_and_questions_about_the_rows_learned_from():
+    import gpytorch  # noqa: PLC0415
+
+    class Shared(gpytorch.kernels.Kernel):
+        """Tanimoto's similarity of counts; of two rows without any it is 0 / 0."""
+
+        def forward(self, a, b, diag=False, **_):
+            both = (a * b).sum(-1) if diag else a @ b.transpose(-1, -2)
+            one, other = a.square().sum(-1), b.square().sum(-1)
+            return both / ((one + other if diag else one[..., :, None] + other[..., None, :]) - both)
+
+    process = BotorchProcess(lambda x, y: plain_gpytorch(x, y, Shared()))
+    smiles = ["C" * n + end for n in range(1, 11) for end in ("O", "N", "Cl")]
+    value = np.array([len(one) + 2.0 * one.endswith("N") for one in smiles])
+    value += 0.1 * np.random.default_rng(0).normal(size=len(value))
+    compounds = make_screen(pd.DataFrame({"smiles": smiles}), value[:, None], ["activity"])
+    model = JointAdapter(process).fit(compounds)
+    assert 0 < model.posterior(compounds.conditions).noise < value.var()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", gpytorch.utils.warnings.GPInputWarning)
+        found = model.predict(compounds.conditions)
+    assert np.isfinite(found.std).all()
+    assert np.corrcoef(found.mean[:, 0], value)[0, 1] > 0.9
 
 
 @needs_botorch

@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from screenwise.errors import ConfigError, ModelError
 from screenwise.models import adapter
 from screenwise.models.adapter import Adapter, AdapterConfig
-from screenwise.models.learners import Lesson, TorchTable
+from screenwise.models.learners import Lesson, TorchNetwork, TorchTable
 from screenwise.models.torch_members import DropoutNetwork, StackedMembers, TorchEnsemble
 from screenwise.screen import make_screen
 from screenwise.train.loop import Job, Training, train
@@ -93,6 +94,24 @@ def test_draws_of_classes_are_probabilities_and_can_be_left_out(learner):
     assert Adapter(learner, config=AdapterConfig(draws=0)).fit(one).predict(one.conditions).draws is None
 
 
+def test_a_network_of_classes_learns_their_log_odds():
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(300, 2)).astype(np.float32)
+    y = (rng.random(300) < 1 / (1 + np.exp(1.0 - 2 * x[:, 0]))).astype(float)
+    network = TorchNetwork(nn.Linear, Training(epochs=300, batch_size=300, learning_rate=0.1), "cpu")
+    mean, _ = network.predict(network.fit(Lesson(x, y[:, None], classes=True)), x)
+    wanted = LogisticRegression(C=np.inf).fit(x, y).predict_proba(x)[:, 1]
+    np.testing.assert_allclose(mean[:, 0], wanted, atol=0.01)
+
+
+def test_draws_of_rare_classes_keep_to_probabilities_by_themselves(learner):
+    x = np.random.default_rng(1).normal(size=(80, 2)).astype(np.float32)
+    y = (x[:, :1] > 1.2).astype(float)
+    draws = learner.predict_draws(learner.fit(Lesson(x, y, classes=True)), x)[1]
+    assert 0 < draws.min() < draws.max() < 1
+    assert abs(draws.mean() - y.mean()) < 0.1
+
+
 def test_stacked_members_answer_as_each_does():
     modules = [small(3, 2).eval() for _ in range(5)]
     x = torch.randn(7, 3)
@@ -119,13 +138,13 @@ def test_members_learn_what_each_would_learn_alone():
 
         train(Job(network, loss, rows=40), settings)
         with torch.no_grad():
-            alone = network(table.x).numpy() * table.scale + table.centre
+            alone = table.units.back(network(table.x))
         np.testing.assert_allclose(together[place], alone, rtol=2e-3, atol=2e-3)
 
 
 def test_masks_drop_whole_units_at_their_rate():
     network = DropoutNetwork(partial(small, drop=0.25), 400, Training(epochs=1))
-    masks = network.fit(Lesson(np.ones((20, 2), np.float32), np.ones((20, 1))))[3]
+    masks = network.fit(Lesson(np.ones((20, 2), np.float32), np.ones((20, 1))))[2]
     assert [tuple(mask.shape) for mask in masks.values()] == [(400, 16)]
     values, counts = np.unique(np.concatenate([mask.numpy().ravel() for mask in masks.values()]), return_counts=True)
     np.testing.assert_allclose(values, [0.0, 4 / 3])

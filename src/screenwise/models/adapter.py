@@ -17,8 +17,17 @@ from screenwise.config import from_mapping, to_mapping
 from screenwise.errors import ConfigError, ModelError
 from screenwise.models.feature_store import part_of, read_arrays
 from screenwise.models.inputs import CHUNK, Given, Inputs, dense_chunks
-from screenwise.models.learners import MOST_DRAWS, Answer, DrawsFunctions, EmbedsNumbers, Learner, Lesson, as_learner
-from screenwise.models.measured import Measured, cell_std, held_out_std, measured, missing_note
+from screenwise.models.learners import (
+    MOST_DRAWS,
+    Answer,
+    DrawsFunctions,
+    EmbedsNumbers,
+    Learner,
+    Lesson,
+    as_learner,
+    check_answer,
+)
+from screenwise.models.measured import Measured, cell_std, measured, missing_note, unexplained_std
 from screenwise.models.neighbourhood import Neighbourhood
 from screenwise.models.support import SupportLearner
 from screenwise.models.trees import ForestLearner
@@ -66,23 +75,21 @@ class Learned:
     spread: NDArray[np.float64]
     """(t,) standard deviation of a task's values."""
     std: NDArray[np.float64]
-    """(t,) spread of held-out errors, beyond that of the draws if there are any; NaN where the learner itself
-    says how sure it is."""
+    """(t,) spread of held-out errors beyond that of draws; NaN where the learner itself says how sure it is."""
     parts: dict[int, Any]
     """Task -> what was learned of it; of a joint learner the same for all measured tasks."""
     domain: Neighbourhood
 
 
 class Adapter:
-    """An estimator, torch module or pair of functions as a model of a whole screen.
+    """An estimator, torch module or program of functions as a model of a whole screen.
 
     Parameters
     ----------
     estimator
         Anything with scikit-learn's ``fit`` and ``predict``, or a learner: `screenwise.models.learners.Functions`
         (JAX, Keras) and `TorchNetwork`, `screenwise.models.torch_members.TorchEnsemble` and `DropoutNetwork`,
-        `screenwise.models.bootstrap.Bootstrap` of any of them. Processes with a joint posterior are adapted by
-        `screenwise.models.joint.JointAdapter`.
+        `screenwise.models.bootstrap.Bootstrap` of any of them. See `screenwise.models.joint` for joint posteriors.
     representation
         What it reads, dense; None = ECFP4 counts of ``smiles`` folded to 2,048 and numbers ``feature:<name>``.
     config
@@ -245,16 +252,16 @@ class Adapter:
         rows = np.unique(np.concatenate(list(data.rows.values())))
         y = screen.targets.dense()[rows].astype(np.float64)
         own = None if weight is None else weight[rows].astype(np.float64)
-        lesson = Lesson(x[rows].toarray(), y, own, seed=derive_seed(seed, "adapter"))
-        part = self.learner.fit(lesson)
-        held = self._held_out(lesson, part)
+        classes = set(data.tasks["kind"]) == {"classification"}
+        part = self.learner.fit(lesson := Lesson(x[rows].toarray(), y, own, classes, seed=derive_seed(seed, "adapter")))
+        held = None if classes else self._held_out(lesson, part)
         for task in data.rows:
-            std[task] = np.nan if held is None else _beyond(held[0][:, task], held[1][:, task], data.spread)
+            std[task] = np.nan if held is None else unexplained_std(held[0][:, task], held[1][:, task], data.spread)
         return dict.fromkeys(data.rows, part)
 
     def _held_out_std(self, lesson: Lesson, part: Any, otherwise: float) -> float:
         held = None if lesson.classes else self._held_out(lesson, part)
-        return np.nan if held is None else _beyond(*held, otherwise)
+        return np.nan if held is None else unexplained_std(*held, otherwise)
 
     def _held_out(self, lesson: Lesson, part: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
         """Return held-out residuals and the spread of their draws; None where the learner knows its spread."""
@@ -299,6 +306,7 @@ class Adapter:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         learned = self._state()
         mean, own = answer
+        check_answer(answer, type(self.learner).__name__, str(learned.tasks["name"][task]))
         if learned.tasks["kind"][task] == "classification":
             mean = np.clip(mean, 0.0, 1.0)
             std = cell_std(learned.tasks, task, mean, 0.0)
@@ -312,13 +320,6 @@ class Adapter:
     def _kept(self, each: NDArray[Any], task: int) -> NDArray[Any]:
         kept = each[: self.settings.draws]
         return np.clip(kept, 0.0, 1.0) if self._state().tasks["kind"][task] == "classification" else kept
-
-
-def _beyond(residual: NDArray[np.float64], spread: NDArray[np.float64], otherwise: float) -> float:
-    """Return the std of held-out errors that the (n,) spread of draws does not explain."""
-    explained = np.square(spread[np.isfinite(residual)])
-    whole = held_out_std(residual, otherwise)
-    return float(np.sqrt(max(whole**2 - (explained.mean() if len(explained) else 0.0), 0.0)))
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,8 @@ class BotorchProcess:
 
     def noise(self, learned: Any) -> float:
         """Return the variance of one measurement, in the task's units."""
-        one = torch.zeros((1, learned.train_inputs[0].shape[-1]), dtype=torch.float64)
+        # a row that was learned from: kernels of shares, such as Tanimoto's, know nothing of a row of zeros
+        one = learned.train_inputs[0].reshape(-1, learned.train_inputs[0].shape[-1])[:1]
         with torch.no_grad():
             latent = _distribution(learned, one).variance
             return float((_distribution(learned, one, noise=True).variance - latent).sum())
@@ -90,7 +91,9 @@ class BotorchProcess:
 def _distribution(learned: Any, x: Tensor, *, noise: bool = False) -> Any:
     """Return the normal distribution of the function, or of measurements, at (n, d) rows."""
     if not hasattr(learned, "posterior"):
-        found = learned(x)
+        # checked, GPyTorch takes a question about the very rows it learned from for a mistake
+        with import_module("gpytorch.settings").debug(state=False):
+            found = learned(x)
         return learned.likelihood(found) if noise else found
     posterior = learned.posterior(x, observation_noise=noise)
     if not hasattr(posterior, "distribution"):

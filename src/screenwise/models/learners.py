@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from screenwise.errors import ModelError
+from screenwise.errors import ConfigError, ModelError
 from screenwise.rng import derive_seed
 from screenwise.train.device import choose_device, seeded
 from screenwise.train.loop import Job, Training, train
@@ -34,7 +34,7 @@ class Lesson:
     weight: NDArray[np.float64] | None = None
     """(m,) weights of rows."""
     classes: bool = False
-    """Whether the values are classes 0 and 1."""
+    """Whether the values are classes 0 and 1, those of all tasks of a joint learner."""
     task: str = ""
     """Name of the task."""
     seed: int = 0
@@ -167,7 +167,7 @@ def _chance(learned: Any, member: Any, x: Numbers) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Functions:
-    """A pair of functions, as JAX and Keras programs have them.
+    """A program as functions, as those of JAX and Keras are: fit, and predict or draws.
 
     Examples
     --------
@@ -178,44 +178,75 @@ class Functions:
     """
 
     fit_function: Callable[[Numbers, NDArray[np.float64], int], Any]
-    """``fit(X (m, d), y (m,), seed) -> learned``, y (m, t) with NaN if `joint`."""
-    predict_function: Callable[[Any, Numbers], Any]
-    """``predict(learned, X (n, d)) -> (n,)``, or a pair of mean and standard deviation."""
+    """``fit(X (m, d), y (m,), seed) -> learned``, y (m, t) with NaN if `joint`; the seed is below 2**32, so that
+    any library takes it."""
+    predict_function: Callable[[Any, Numbers], Any] | None = None
+    """``predict(learned, X (n, d)) -> (n,)``, or a pair of mean and standard deviation; None = the mean of draws."""
     joint: bool = False
     draws_function: Callable[[Any, Numbers], Any] | None = None
     """``draws(learned, X) -> (s, n)``, (s, n, t) if `joint`: members of an ensemble, the same for any rows."""
     embed_function: Callable[[Any, Numbers], Any] | None = None
     """``embed(learned, X) -> (n, h)``: what the last layer reads."""
 
+    def __post_init__(self) -> None:
+        if self.predict_function is None and self.draws_function is None:
+            message = "Functions that only fit cannot predict; give predict_function, draws_function or both."
+            raise ConfigError(message)
+
     def fit(self, lesson: Lesson) -> Any:
         """Call the first function."""
         if lesson.weight is not None:
             message = "Functions take no weights, and the screen has some. Drop them, or give an object with fit."
             raise ModelError(message)
-        return self.fit_function(lesson.x, lesson.y, lesson.seed)
+        return self.fit_function(lesson.x, lesson.y, lesson.seed % 2**32)
 
     def predict(self, learned: Any, x: Numbers) -> Answer:
-        """Call the second function."""
-        answer = self.predict_function(learned, x)
-        mean, std = answer if isinstance(answer, tuple) else (answer, None)
-        return self._shaped(mean), None if std is None else self._shaped(std)
+        """Call the second function, or return the mean of the draws."""
+        return self._answer(learned, x, self._draws(learned, x) if self.predict_function is None else None)
 
     def predict_draws(self, learned: Any, x: Numbers) -> tuple[Answer, NDArray[np.float32] | None]:
-        """Call the second function, and that of draws, if there is one."""
-        each = None if self.draws_function is None else np.asarray(self.draws_function(learned, x), np.float32)
-        return self.predict(learned, x), each
+        """Return what `predict` does and the draws, if there are such, which are asked for once."""
+        each = self._draws(learned, x)
+        return self._answer(learned, x, each), each
 
     def embed(self, learned: Any, x: Numbers) -> NDArray[np.float32] | None:
         """Call the function of the embedding, if there is one."""
         return None if self.embed_function is None else np.asarray(self.embed_function(learned, x), np.float32)
+
+    def _draws(self, learned: Any, x: Numbers) -> NDArray[np.float32] | None:
+        return None if self.draws_function is None else np.asarray(self.draws_function(learned, x), np.float32)
+
+    def _answer(self, learned: Any, x: Numbers, each: NDArray[np.float32] | None) -> Answer:
+        if self.predict_function is None:
+            return np.asarray(each, np.float64).mean(axis=0), None
+        answer = self.predict_function(learned, x)
+        mean, std = answer if isinstance(answer, tuple) else (answer, None)
+        return self._shaped(mean), None if std is None else self._shaped(std)
 
     def _shaped(self, array: Any) -> NDArray[np.float64]:
         return np.asarray(array, np.float64) if self.joint else _flat(array)
 
 
 @dataclass(frozen=True)
+class Units:
+    """From what a network gives to the units of the tasks."""
+
+    centre: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    """(t,) each."""
+    classes: bool = False
+    """Whether a network gives log odds of classes."""
+
+    def back(self, output: torch.Tensor) -> NDArray[np.float64]:
+        """Return (..., t) values, or probabilities of class 1."""
+        if self.classes:
+            return torch.sigmoid(output).cpu().numpy().astype(np.float64)
+        return output.cpu().numpy() * self.scale + self.centre
+
+
+@dataclass(frozen=True)
 class TorchTable:
-    """A joint lesson as tensors, values standardised."""
+    """A joint lesson as tensors, values standardised unless they are classes."""
 
     x: torch.Tensor
     """(m, d)"""
@@ -223,33 +254,39 @@ class TorchTable:
     """(m, t) 0 where not measured."""
     weight: torch.Tensor
     """(m, t) 0 where not measured."""
-    centre: NDArray[np.float64]
-    scale: NDArray[np.float64]
-    """(t,) each."""
+    units: Units
 
     @classmethod
     def of(cls, lesson: Lesson, device: torch.device) -> "TorchTable":
         """Standardise a lesson and move it to a device."""
         measured = ~np.isnan(lesson.y)
-        count = np.maximum(measured.sum(axis=0), 1)
-        centre = np.where(measured, lesson.y, 0).sum(axis=0) / count
-        scale = np.sqrt(np.where(measured, (lesson.y - centre) ** 2, 0).sum(axis=0) / count)
-        scale = np.where(scale > 0, scale, 1.0)
+        centre, scale = np.zeros(lesson.y.shape[1]), np.ones(lesson.y.shape[1])
+        if not lesson.classes:
+            count = np.maximum(measured.sum(axis=0), 1)
+            centre = np.where(measured, lesson.y, 0).sum(axis=0) / count
+            scale = np.sqrt(np.where(measured, (lesson.y - centre) ** 2, 0).sum(axis=0) / count)
+            scale = np.where(scale > 0, scale, 1.0)
         x = torch.from_numpy(np.ascontiguousarray(lesson.x)).to(device)
         y = torch.from_numpy(np.nan_to_num((lesson.y - centre) / scale).astype(np.float32)).to(device)
         weight = measured if lesson.weight is None else measured * lesson.weight[:, None]
-        return cls(x, y, torch.from_numpy(weight.astype(np.float32)).to(device), centre, scale)
+        weights = torch.from_numpy(weight.astype(np.float32)).to(device)
+        return cls(x, y, weights, Units(centre, scale, lesson.classes))
 
     def loss(self, output: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        """Return the summed squared error of (..., b, t) outputs for some rows, (b,) or (..., b)."""
-        return ((output - self.y[rows]).square() * self.weight[rows]).sum()
+        """Return the summed error of (..., b, t) outputs for some rows, (b,) or (..., b): squared, of classes log."""
+        if self.units.classes:
+            each = nn.functional.binary_cross_entropy_with_logits(output, self.y[rows], reduction="none")
+        else:
+            each = (output - self.y[rows]).square()
+        return (each * self.weight[rows]).sum()
 
 
 @dataclass(frozen=True)
 class TorchNetwork:
     """A torch module over dense inputs, one output per task, trained by `screenwise.train.loop`.
 
-    Targets are standardised; the loss is the squared error of measured cells.
+    Targets are standardised; the loss is the squared error of measured cells, and the log loss where all tasks are
+    classes, whose log odds the module then gives.
 
     Examples
     --------
@@ -278,15 +315,14 @@ class TorchNetwork:
             return table.loss(network(table.x[some]), some) / len(rows)
 
         train(Job(network, loss, rows=len(table.x)), self.training, seed=lesson.seed)
-        return network, table.centre, table.scale
+        return network, table.units
 
     def predict(self, learned: Any, x: Numbers) -> Answer:
         """Return (n, t) outputs in the units of the tasks."""
-        network, centre, scale = learned
+        network, units = learned
         device = choose_device(self.device)
         with torch.no_grad():
-            found = network(torch.from_numpy(np.ascontiguousarray(x)).to(device)).cpu().numpy()
-        return found * scale + centre, None
+            return units.back(network(torch.from_numpy(np.ascontiguousarray(x)).to(device))), None
 
 
 def as_learner(thing: Any) -> Learner:
@@ -297,6 +333,18 @@ def as_learner(thing: Any) -> Learner:
         message = f"A {type(thing).__name__} has no fit and predict. Give an estimator, Functions or a TorchNetwork."
         raise ModelError(message)
     return Estimator(thing)
+
+
+def check_answer(answer: Answer, who: str, task: str) -> None:
+    """Raise where a learner answers no number; what it was asked could be read, so the fault is its own."""
+    mean, std = answer
+    bad = ~np.isfinite(mean if std is None else mean + std)
+    if bad.any():
+        message = (
+            f"{who} answers NaN or infinity for {bad.sum()} of {len(bad)} conditions of {task}. If its training "
+            "diverged, lower the learning rate; else look at what it makes of its inputs."
+        )
+        raise ModelError(message)
 
 
 def _flat(array: Any) -> NDArray[np.float64]:

@@ -74,6 +74,13 @@ def held_out_std(residual: NDArray[np.float64], otherwise: float) -> float:
     return spread * limited_factor(residual / spread)
 
 
+def unexplained_std(residual: NDArray[np.float64], spread: NDArray[np.float64], otherwise: float) -> float:
+    """Return the std of held-out errors that the (n,) spread of draws does not explain."""
+    explained = np.square(spread[np.isfinite(residual)])
+    whole = held_out_std(residual, otherwise)
+    return float(np.sqrt(max(whole**2 - (explained.mean() if len(explained) else 0.0), 0.0)))
+
+
 def task_spread(data: Measured, task: int, held: NDArray[np.float64]) -> float:
     """Return a task's standard deviation from its (n,) held-out predictions."""
     return held_out_std(held - data.value[task], data.spread)

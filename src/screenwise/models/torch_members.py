@@ -95,7 +95,7 @@ class TorchEnsemble:
             return table.loss(stacked(table.x[some], shared=False), some) / len(rows)
 
         train(Job(stacked, loss, rows=len(table.x)), self.training, seed=lesson.seed)
-        return stacked, table.centre, table.scale
+        return stacked, table.units
 
     def predict(self, learned: Any, x: Numbers) -> Answer:
         """Return the (n, t) mean of the members."""
@@ -103,10 +103,10 @@ class TorchEnsemble:
 
     def predict_draws(self, learned: Any, x: Numbers) -> tuple[Answer, NDArray[np.float64]]:
         """Return their mean and the (s, n, t) outputs of the members in the units of the tasks."""
-        stacked, centre, scale = learned
+        stacked, units = learned
         with torch.no_grad():
             found = stacked(torch.from_numpy(np.ascontiguousarray(x)).to(choose_device(self.device)))
-        each = found.cpu().numpy() * scale + centre
+        each = units.back(found)
         return (each.mean(axis=0), None), each
 
     def _member(self, lesson: Lesson, place: int) -> nn.Module:
@@ -171,7 +171,7 @@ class DropoutNetwork:
 
     def fit(self, lesson: Lesson) -> Any:
         """Train one network, then draw its masks."""
-        network, centre, scale = TorchNetwork(self._build, self.training, self.device).fit(lesson)
+        network, units = TorchNetwork(self._build, self.training, self.device).fit(lesson)
         device = choose_device(self.device)
         with torch.no_grad():
             network(torch.zeros((1, lesson.x.shape[1]), device=device))  # tells each dropout its width
@@ -181,7 +181,7 @@ class DropoutNetwork:
             if isinstance(layer, FixedDropout) and layer.width is not None:
                 kept = torch.rand((self.masks, *layer.width), generator=rng) >= layer.rate
                 masks[f"{name}.mask"] = (kept / (1.0 - layer.rate)).to(device)
-        return network, centre, scale, masks
+        return network, units, masks
 
     def predict(self, learned: Any, x: Numbers) -> Answer:
         """Return the (n, t) mean of the draws."""
@@ -189,11 +189,11 @@ class DropoutNetwork:
 
     def predict_draws(self, learned: Any, x: Numbers) -> tuple[Answer, NDArray[np.float64]]:
         """Return their mean and the (s, n, t) outputs under each mask in the units of the tasks."""
-        network, centre, scale, masks = learned
+        network, units, masks = learned
         rows = torch.from_numpy(np.ascontiguousarray(x)).to(choose_device(self.device))
         with torch.no_grad():
             found = vmap(lambda mask: functional_call(network, mask, (rows,)))(masks)
-        each = found.cpu().numpy() * scale + centre
+        each = units.back(found)
         return (each.mean(axis=0), None), each
 
     def _build(self, d: int, t: int) -> nn.Module:
