@@ -202,6 +202,22 @@ def test_one_value_per_plate_takes_the_plates_worth_most():
         )
 
 
+def test_a_plate_is_worth_what_the_round_puts_on_it():
+    # six wells on a large plate: the line of six good ones, not that of thirty middling ones
+    score = np.concatenate([np.full(6, 3.0), np.zeros(24), np.full(30, 1.0)])
+    pool = pd.DataFrame({"condition_id": np.arange(60).astype(str), "line": np.repeat(["few", "many"], 30)})
+    rule = Constraints(one_per_plate=("line",))
+    assert sorted(pick(rule, Bench(1456, 1, wells=6), 6, pool, score)) == list(range(6))
+    assert set(pick(rule, Bench(30, 1, wells=30), 30, pool, score)) == set(range(30, 60)), "a full plate"
+    # two plates may hold both, and take the best of each
+    both = pick(rule, Bench(1456, 2, wells=12), 12, pool, score)
+    assert set(both[:6]) == set(range(6))
+    assert set(pool["line"].iloc[both]) == {"few", "many"}
+    for wrong in (0, 1.5):
+        with pytest.raises(ConfigError, match=r"Constraints\.plates"):
+            Constraints(one_per_plate=("line",), plates=wrong)
+
+
 def test_rules_on_plates_hold_for_any_order_of_the_pool():
     rng = np.random.default_rng(0)
     for seed in range(20):

@@ -278,6 +278,36 @@ def test_rows_that_are_one_condition_by_what_is_read_say_what_tells_them_apart(t
     assert "differ in base, which is no part of a condition" in begun.notes[0]
 
 
+def test_plates_of_a_round_may_be_more_than_its_wells_need(tmp_path, pool):
+    table = pd.read_csv(pool[0])
+    lines = pd.concat([table.assign(cell_line=line) for line in ("A549", "MCF7", "HeLa")])
+    lines.to_csv(tmp_path / "lines.csv", index=False)
+    rules, text = tmp_path / "rules.toml", "[constraints]\none_per_plate = ['cell_line']\n{}\n[plate]\nformat = 1536\n"
+    options = CampaignOptions("maximize:growth", wells=60)
+
+    def begin(more):
+        rules.write_text(text.format(more))
+        folder = tmp_path / f"c{more[-1:]}"
+        begun = campaigns.new(folder, str(tmp_path / "lines.csv"), options, constraints=rules)
+        campaigns.propose(folder)
+        campaigns.export(folder, tmp_path / "plate.csv")
+        return begun, pd.read_csv(tmp_path / "plate.csv").groupby("plate")["cell_line"].agg(
+            lambda one: one.dropna().nunique()
+        )
+
+    begun, held = begin("")
+    assert begun.facts["plates of a round"].startswith("1 of 1536 wells")
+    assert "has one cell_line; the rule plates = 3" in begun.notes[0]
+    assert held.tolist() == [1]
+    begun, held = begin("plates = 2")
+    assert begun.facts["plates of a round"].startswith("2 of 1536 wells")
+    assert not [note for note in begun.notes if "fill" in note or "rule plates" in note]
+    assert held.tolist() == [1, 1]
+    rules.write_text("[constraints]\nplates = 2")
+    with pytest.raises(ConfigError, match="one_per_plate"):
+        campaigns.new(tmp_path / "none", pool[0], options, constraints=rules)
+
+
 def test_a_round_that_the_rules_make_smaller_says_so(tmp_path, pool):
     pd.read_csv(pool[0]).assign(family="one").to_csv(tmp_path / "family.csv", index=False)
     (tmp_path / "rules.toml").write_text("[constraints]\ncaps = {family = 7}")

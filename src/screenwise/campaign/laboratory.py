@@ -60,4 +60,5 @@ class Laboratory:
         return 0.0 if prices is None else prices.total(chosen)
 
     def _bench(self, known: Iterable[str], wells: int) -> Bench:
-        return bench_of(self.plate, wells, {str(one): self.plate.copies for one in known})
+        used = {str(one): self.plate.copies for one in known}
+        return bench_of(self.plate, wells, used, self.constraints.plates)

@@ -184,7 +184,7 @@ def _request(state: State, standing: pd.Series, left: int) -> tuple[Request, int
         derive_seed(settings.seed, "round", number),
         tuple(sorted(standing.index[standing == "pending"])),
         constraints_now(state, standing != "failed", wanted),
-        bench_of(settings.plate, wanted, wells_used(state)),
+        bench_of(settings.plate, wanted, wells_used(state), settings.constraints.plates),
         settings.threshold,
     )
     return request, wells

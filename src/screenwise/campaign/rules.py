@@ -35,20 +35,35 @@ def checked_rules(settings: CampaignSettings, pool: pd.DataFrame) -> tuple[Campa
             "The stop rule worth_of_hit compares with costs, but nothing costs anything; set cost_per_well or others."
         )
         raise ConfigError(message)
+    if settings.constraints.plates is not None and not settings.constraints.one_per_plate:
+        message = (
+            "The rule plates says how many values one_per_plate may have in a round; name its columns, or drop it."
+        )
+        raise ConfigError(message)
     if settings.constraints == Constraints():
         return settings, pool
     pool = with_scaffold(pool, settings.constraints)
     settings = replace(settings, constraints=resolved(settings.constraints, pool))
     wells = max(settings.wells, settings.start or 0)
     # what must be in is asked for round by round, as far as it goes
-    apply_constraints(replace(settings.constraints, must_include=()), pool, bench_of(settings.plate, wells, {}))
+    apply_constraints(
+        replace(settings.constraints, must_include=()),
+        pool,
+        bench_of(settings.plate, wells, {}, settings.constraints.plates),
+    )
     return settings, pool
 
 
-def bench_of(plate: PlateRules, wells: int, used: Mapping[str, int]) -> Bench:
-    """Return the plates of a round of so many wells."""
+def bench_of(plate: PlateRules, wells: int, used: Mapping[str, int], plates: int | None = None) -> Bench:
+    """Return the plates of a round of so many wells: as few as they need, or as many as are asked for.
+
+    Examples
+    --------
+    >>> bench_of(PlateRules(1536), 300, {}).plates, bench_of(PlateRules(1536), 300, {}, 3).plates
+    (1, 3)
+    """
     extra = plate.positive + plate.negative + plate.replicates
-    return Bench(plate.capacity, -(-wells // plate.capacity), plate.copies, extra, used)
+    return Bench(plate.capacity, max(plates or 1, -(-wells // plate.capacity)), plate.copies, extra, used, wells)
 
 
 def wells_used(state: State) -> dict[str, int]:

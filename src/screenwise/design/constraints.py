@@ -56,6 +56,9 @@ class Constraints:
     {compound = "wells_left"}; an empty number = as many as wanted."""
     one_per_plate: tuple[str, ...] = ()
     """Columns that have one value on a plate (cell_line, temperature_c); several = one combination of them."""
+    plates: int | None = None
+    """Plates of a round, for one_per_plate: most values that it may have at once, although its wells would fit on
+    fewer plates; by default as few as the wells need, which on large plates may be one."""
 
     def __post_init__(self) -> None:
         wrong = {name: cap for name, cap in self.caps.items() if type(cap) is not int or cap < 1}
@@ -64,6 +67,9 @@ class Constraints:
                 f"Constraints.caps has {wrong}; a cap is a whole number of at least 1. "
                 "Leave candidates out with must_exclude."
             )
+            raise ConfigError(message)
+        if self.plates is not None and (type(self.plates) is not int or self.plates < 1):
+            message = f"Constraints.plates is {self.plates}; it must be a whole number of at least 1."
             raise ConfigError(message)
         prices = {"cost_per_well": self.cost_per_well, "cost_per_plate": self.cost_per_plate, **self.cost_of_new}
         odd_prices = {name: one for name, one in prices.items() if type(one) not in NUMBERS or not 0 <= one < np.inf}

@@ -36,6 +36,8 @@ class Bench:
     """Wells of every plate that hold controls and further replicates."""
     used: Mapping[str, int] = field(default_factory=dict)
     """condition_id -> wells that it has had on exported plates."""
+    wells: int | None = None
+    """Candidates of the round; None = it fills its plates."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,13 @@ class PlateRule:
     """(n,) combination of values of each candidate."""
     capacity: int
     plates: int
+    wells: int | None = None
+    """Candidates of the round; None = it fills its plates."""
+
+    @property
+    def fill(self) -> int:
+        """Candidates that a plate of the round holds, all filled alike."""
+        return self.capacity if self.wells is None else min(self.capacity, -(-self.wells // self.plates))
 
     def full(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return (n,) which candidates would need a plate more than there are."""
@@ -170,10 +179,10 @@ class Rules:
         """Return the rules once it is decided which values the round's plates have.
 
         Taken one by one, the first picks would open a plate each for the values that they happen to have.
-        So the plates are chosen as wholes: each value's candidates fill plates from the highest score
-        down, a plate is worth the hits it promises, and the plates worth most are taken. Where no probabilities
-        of hits are known, ``1 / (1 + exp((edge - score) / sd))`` stands for them, edge the lowest score of a round
-        without the rule.
+        So the plates are chosen as wholes: each value's candidates fill plates from the highest score down, as far
+        as the round fills them, a plate is worth the hits it promises, and the plates worth most are taken. Where no
+        probabilities of hits are known, ``1 / (1 + exp((edge - score) / sd))`` stands for them, edge the lowest score
+        of a round without the rule.
 
         Parameters
         ----------
@@ -197,12 +206,12 @@ class Rules:
         most += -(-forced // rule.capacity)
         if len(known):
             values = score[known]
-            edge = np.sort(values)[-min(rule.capacity * rule.plates, len(values))]
+            edge = np.sort(values)[-min(rule.fill * rule.plates, len(values))]
             chance = expit((values - edge) / (values.std() or 1.0)) if hit is None else np.nan_to_num(hit[known])
             order = np.lexsort((-values, codes[known]))
             code, worth = codes[known][order], chance[order]
             start = np.searchsorted(code, code)
-            block = (np.arange(len(code)) - start) // rule.capacity
+            block = (np.arange(len(code)) - start) // rule.fill
             table = pd.DataFrame({"code": code, "block": block, "worth": worth})
             blocks = table.groupby(["code", "block"], as_index=False)["worth"].sum()
             # plates that hold what must be in are there already: the best blocks of their value
@@ -262,7 +271,7 @@ def apply_constraints(constraints: Constraints, pool: pd.DataFrame, bench: Bench
     together = plate_codes(pool, constraints.one_per_plate)
     plates = None
     if constraints.one_per_plate:
-        plates = PlateRule(together, bench.capacity or max(len(pool), 1), bench.plates)
+        plates = PlateRule(together, bench.capacity or max(len(pool), 1), bench.plates, bench.wells)
     prices = _prices(pool, constraints, bench, (used, together)) if constraints.costs else None
     rules = Rules(tuple(first), ~closed, tuple(limits), plates, prices)
     _check_first(rules, constraints)

@@ -10,6 +10,7 @@ from screenwise.campaign.campaign import Campaign, CampaignSettings
 from screenwise.campaign.named import check_policy
 from screenwise.campaign.policy import Objective, policy_for
 from screenwise.campaign.round import checked_tasks
+from screenwise.campaign.rules import bench_of
 from screenwise.data.table import write_table
 from screenwise.design.plate import PlateRules
 from screenwise.errors import CampaignError, ConfigError
@@ -53,7 +54,7 @@ def new(
     usable = usable[~doubled].reset_index(drop=True)
     campaign = Campaign.create(folder, usable, settings, titles=conditions.attrs.get("titles"))
     rules = settings.plate
-    plates = -(-min(settings.wells, len(usable)) // rules.capacity)
+    plates = bench_of(rules, min(settings.wells, len(usable)), {}, settings.constraints.plates).plates
     facts = {
         "campaign": str(campaign.folder),
         "objective": options.objective,
@@ -101,10 +102,15 @@ def _same_notes(conditions: pd.DataFrame) -> list[str]:
 
 def _plate_notes(settings: CampaignSettings, plates: int) -> list[str]:
     rules, notes = settings.plate, []
-    if plates > 1 and settings.wells < plates * rules.capacity:
+    if plates > 1 and settings.constraints.plates is None and settings.wells < plates * rules.capacity:
         notes.append(
             f"{settings.wells} candidates do not fill {plates} plates: --wells {plates * rules.capacity} would, "
             f"and {(plates - 1) * rules.capacity} would need a plate less."
+        )
+    alone = settings.constraints.one_per_plate
+    if plates == 1 and alone:
+        notes.append(
+            f"A round is one plate, so all of it has one {' and '.join(alone)}; the rule plates = 3 would allow three."
         )
     for kind in ("positive", "negative"):
         if getattr(rules, kind) and not getattr(rules, f"{kind}_id"):
