@@ -15,6 +15,7 @@ from screenwise.cli import screens as _screens  # noqa: F401
 from screenwise.cli import sparsechem as _sparsechem  # noqa: F401
 from screenwise.cli import trust as _trust  # noqa: F401
 from screenwise.cli import tune as _tune  # noqa: F401
+from screenwise.cli.lists import joined
 from screenwise.cli.root import app
 from screenwise.config import check_config, to_toml
 from screenwise.data.columns import Columns
@@ -87,7 +88,7 @@ def launch(
         if config is not None:
             check_config(config, tuple(type(one) for one in PRINTABLE[command]))
             app.config = (Toml(config, must_exist=True, use_commands_as_keys=False, allow_unknown=False),)
-        outcome = app(tokens, result_action="return_value")
+        outcome = app(joined(tokens), result_action="return_value")
         if isinstance(outcome, Outcome):
             show(outcome, as_json=json)
         sys.stdout.flush()

@@ -131,7 +131,7 @@ def read_conditions(
     frame = pd.concat([frame, made], axis=1)
     frame = frame.assign(**{name: conditions[name] for name in conditions.columns}, note=reasons)
     frame.attrs["titles"] = titles
-    naming = columns.components or _own_columns(table, factors, identifier).columns
+    naming = named.components or _own_columns(table, factors, identifier).columns
     frame.attrs["own"] = [name for name in naming if name in titles]
     return frame
 

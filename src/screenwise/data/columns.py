@@ -1,5 +1,6 @@
 """Which columns of a user's table mean what; light enough for the command line to import."""
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 
@@ -27,3 +28,24 @@ class Columns:
     """Column with the unit of the value, such as nM; or the unit itself, for all rows."""
     tasks: tuple[str, ...] | None = None
     """Wide tables: columns that are tasks; patterns such as 'pIC50_*' are allowed."""
+
+
+def listed(given: Iterable[str], known: Collection[str] = ()) -> list[str]:
+    """Return names that were given one by one, or several with commas between them.
+
+    Parameters
+    ----------
+    given
+        As a user writes them.
+    known
+        Names that are there: one that holds a comma itself is not taken apart.
+
+    Examples
+    --------
+    >>> listed(["base, ligand", "yield, %", "time"], ["base", "ligand", "yield, %", "time"])
+    ['base', 'ligand', 'yield, %', 'time']
+    """
+    found: list[str] = []
+    for text in given:
+        found += [text] if text in known else [name.strip() for name in text.split(",") if name.strip()]
+    return found

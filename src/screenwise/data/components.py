@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from screenwise.data.columns import Columns
+from screenwise.data.columns import Columns, listed
 from screenwise.data.table import Table, typed
 from screenwise.errors import ColumnError
 
@@ -47,7 +47,7 @@ def with_components(table: Table, columns: Columns, path: Path) -> tuple[Table, 
     """
     if columns.components is None:
         return table, columns
-    names = list(columns.components)
+    names = listed(columns.components, list(map(str, table.frame.columns)))
     missing = [name for name in names if name not in table.frame.columns]
     if missing or not names:
         found = ", ".join(list(map(str, table.frame.columns))[:30])
@@ -64,4 +64,4 @@ def with_components(table: Table, columns: Columns, path: Path) -> tuple[Table, 
     features = pd.concat([features, typed(parts[numbers]).astype(np.float32)], axis=1).add_prefix("feature:")
     title = pd.DataFrame({TITLE: texts.agg(" | ".join, axis=1)})
     frame = pd.concat([title, table.frame.drop(columns=names), features], axis=1)
-    return replace(table, frame=frame), replace(columns, id=TITLE)
+    return replace(table, frame=frame), replace(columns, id=TITLE, components=tuple(names))

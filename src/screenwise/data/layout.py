@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from screenwise.condition import CONTEXT, ENTITIES
-from screenwise.data.columns import Columns
+from screenwise.data.columns import Columns, listed
 from screenwise.data.components import TITLE
 from screenwise.data.quantity import is_concentration, is_p_unit, plain_unit, read_numbers
 from screenwise.data.table import Table, column_of
@@ -322,7 +322,7 @@ def _wide(table: Table, columns: Columns, titles: dict[str, str], path: Path, ba
 
 def _matching(table: Table, patterns: tuple[str, ...], path: Path) -> list[str]:
     chosen: list[str] = []
-    for pattern in patterns:
+    for pattern in listed(patterns, list(map(str, table.frame.columns))):
         found = [str(name) for name in table.frame.columns if name == pattern or fnmatchcase(str(name), pattern)]
         if not found:
             column_of(table, pattern, path, "--tasks")

@@ -11,6 +11,7 @@ from screenwise.campaign.named import check_policy
 from screenwise.campaign.policy import Objective, policy_for
 from screenwise.campaign.round import checked_tasks
 from screenwise.campaign.rules import bench_of
+from screenwise.data.columns import listed
 from screenwise.data.table import write_table
 from screenwise.design.plate import PlateRules
 from screenwise.errors import CampaignError, ConfigError
@@ -69,7 +70,7 @@ def new(
 
 def _settings(options: CampaignOptions) -> CampaignSettings:
     """Return the settings of a campaign; wrong ones are an error before the pool is read."""
-    values = dict(vars(options))
+    values = dict(vars(options)) | {"readouts": tuple(listed(options.readouts))}
     names = ("positive", "negative", "positive_id", "negative_id", "copies", "replicates", "edge")
     plate = {"format": values.pop("plate_format")} | {name: values.pop(name) for name in names}
     try:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from screenwise.condition import factor_columns
 from screenwise.config import from_mapping
 from screenwise.data.assay import Assay
-from screenwise.data.columns import Columns
+from screenwise.data.columns import Columns, listed
 from screenwise.data.table import read_titles
 from screenwise.errors import ColumnError, ModelError
 from screenwise.models import load_model
@@ -74,7 +74,7 @@ def columns_of(run: Path, table: str, given: Columns) -> Columns:
         return given
     there = read_titles(Path(table))
     keep: dict[str, Any] = {
-        name: value for name, value in said.items() if all(_named(one, there) for one in _listed(value))
+        name: value for name, value in said.items() if all(_named(one, there) for one in _listed(value, there))
     }
     return replace(given, **keep)
 
@@ -112,8 +112,8 @@ def naming_columns(conditions: pd.DataFrame) -> list[str]:
         return []
 
 
-def _listed(value: str | tuple[str, ...]) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else value
+def _listed(value: str | tuple[str, ...], known: list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else listed(value, known)
 
 
 def _named(pattern: str, titles: list[str]) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from screenwise.data.columns import listed
 from screenwise.errors import ColumnError
 from screenwise.prediction import Prediction
 from screenwise.protocols import Model, PredictsTasks
@@ -83,6 +84,7 @@ def asked_tasks(tasks: pd.DataFrame, only: Sequence[str]) -> NDArray[np.int64]:
     if not only:
         return main_tasks(tasks)
     names = [str(name) for name in tasks["name"]]
+    only = listed(only, names)
     fits = [[name == one or fnmatchcase(name, one) for name in names] for one in only]
     for one, found in zip(only, fits, strict=True):
         if not any(found):
