@@ -16,7 +16,7 @@ from screenwise.data.chemistry import (
     read_molecule,
     why_unreadable,
 )
-from screenwise.data.tautomer import canonical_tautomer
+from screenwise.data.tautomer import canonical_tautomer, read_written
 from screenwise.data.tune_settings import StructureRules
 from screenwise.processes import Workers
 
@@ -24,6 +24,12 @@ _CHUNK = 500
 _SHOWN = 80
 _CHARGED = re.compile(r"\[[^\]]*[+-]")
 _ISOTOPE = re.compile(r"\[\d")
+_NITRO = re.compile(r"O=\[N\+\]\(\[O-\]\)|\[O-\]\[N\+\]\(=O\)|\[N\+\](?:\(=O\)\[O-\]|\(\[O-\]\)=O)")
+_REWRITTEN = "[$([N,P,As,Sb;X3](=*)=*),$(n=*),$(N(=*)#N),$([S;X3]=O)]"
+"""Uncharged atoms in groups that RDKit's Normalizer writes another way: nitro, N-oxide, azide, diazo, sulfoxide.
+
+All its other rules ask for a charge; a nitro group, charged on neighbours, is what they lead to and matches none.
+"""
 
 
 def parent_forms(
@@ -112,24 +118,31 @@ def _parent_form(text: str, rules: StructureRules) -> tuple[str, str]:
 def _form_of(molecule: Any, text: str, rules: StructureRules) -> str:
     from rdkit import Chem  # noqa: PLC0415
 
-    parent = Chem.MolToSmiles(_parent(molecule, text, rules))
-    # read from its canonical text: what follows must not depend on the order in which atoms were written
-    molecule = _read_again(parent)
-    tautomer = canonical_tautomer(molecule, parent, rules.tautomers)
-    if tautomer != parent or _CHARGED.search(parent):
-        molecule = _read_again(Chem.MolToSmiles(_cleaned(_read_again(tautomer))))
-    return str(Chem.MolToSmiles(molecule))
+    settled = _is_settled(molecule, text)
+    parent = str(Chem.MolToSmiles(_parent(molecule, text, rules, settled=settled)))
+    if not settled:
+        read_written(parent)
+    tautomer = canonical_tautomer(parent, rules.tautomers)
+    if settled and tautomer == parent and "[H]" not in parent:
+        return parent
+    molecule = read_written(tautomer)
+    if tautomer == parent and not _CHARGED.search(parent):
+        return str(Chem.MolToSmiles(molecule))
+    settled = _is_settled(molecule, tautomer)
+    written = str(Chem.MolToSmiles(molecule if settled else _cleaned(molecule)))
+    return written if settled and written == tautomer else str(Chem.MolToSmiles(read_written(written)))
 
 
-def _parent(molecule: Any, text: str, rules: StructureRules) -> Any:
+def _parent(molecule: Any, text: str, rules: StructureRules, *, settled: bool) -> Any:
     """Return the neutral largest fragment without isotopes and stereochemistry, groups written one way."""
     from rdkit import Chem  # noqa: PLC0415
     from rdkit.Chem.MolStandardize import rdMolStandardize  # noqa: PLC0415
 
-    if "." in text or _CHARGED.search(text) or metal_pattern().search(text):
+    if not settled and ("." in text or _CHARGED.search(text) or metal_pattern().search(text)):
         molecule = rdMolStandardize.ChargeParent(molecule)
-    else:  # nothing to cut, to choose or to neutralise: a quarter of the time
-        molecule = _cleaners()[1].normalize(Chem.RemoveHs(molecule) if "[H]" in text else molecule)
+    else:
+        molecule = Chem.RemoveHs(molecule) if "[H]" in text else molecule
+        molecule = molecule if settled else _cleaners()[1].normalize(molecule)
     if _ISOTOPE.search(text):
         for atom in molecule.GetAtoms():
             atom.SetIsotope(0)
@@ -139,14 +152,18 @@ def _parent(molecule: Any, text: str, rules: StructureRules) -> Any:
     return molecule
 
 
-def _read_again(text: str) -> Any:
+def _is_settled(molecule: Any, text: str) -> bool:
+    """Tell whether no step of RDKit's cleaning can change it: one fragment, no metal, no charge but of nitro groups."""
+    if "." in text or _CHARGED.search(_NITRO.sub("", text)) or metal_pattern().search(text):
+        return False
+    return not molecule.HasSubstructMatch(_rewritten_atoms())
+
+
+@lru_cache(maxsize=1)
+def _rewritten_atoms() -> Any:
     from rdkit import Chem  # noqa: PLC0415
 
-    molecule = Chem.MolFromSmiles(text)
-    if molecule is None:
-        message = f"RDKit cannot read its own result {text[:_SHOWN]!r}"
-        raise ValueError(message)
-    return molecule
+    return Chem.MolFromSmarts(_REWRITTEN)
 
 
 @lru_cache(maxsize=1)

@@ -33,6 +33,7 @@ _CAP = 0
 """A dummy atom stands for what was cut off an atom that had no hydrogen there."""
 _REMEMBERED = 400_000
 """Pieces whose text is kept."""
+_SHOWN = 80
 _UNUSUAL_BONDS = re.compile("[<>~$]")
 
 
@@ -57,15 +58,14 @@ class _Piece:
     """Of each of them, whether it is of the region."""
 
 
-def canonical_tautomer(molecule: Any, smiles: str, most: int = 256) -> str:
+def canonical_tautomer(smiles: str, most: int = 256) -> str:
     """Return the SMILES of the canonical tautomer: the best by RDKit's score, of equals the first in the alphabet.
 
     Parameters
     ----------
-    molecule
-        RDKit molecule, read from `smiles`.
     smiles
-        Its canonical SMILES; one with stereochemistry or isotopes is given to RDKit whole.
+        Canonical SMILES, as RDKit wrote it: what it shows as aromatic is. One with stereochemistry or several
+        fragments is given to RDKit whole.
     most
         Tautomers to enumerate of each region.
 
@@ -76,13 +76,12 @@ def canonical_tautomer(molecule: Any, smiles: str, most: int = 256) -> str:
 
     Examples
     --------
-    >>> from rdkit import Chem
-    >>> canonical_tautomer(Chem.MolFromSmiles("Oc1ccccn1"), "Oc1ccccn1")
+    >>> canonical_tautomer("Oc1ccccn1")
     'O=c1cccc[nH]1'
     """
     if any(mark in smiles for mark in "@/\\") or "." in smiles:
-        return whole_tautomer(molecule, most)
-    found = []
+        return whole_tautomer(read_written(smiles), most)
+    molecule, found = _skeleton(smiles), []
     # keys tell single from double bonds and no more: what they do not tell is not remembered
     texts = {} if _UNUSUAL_BONDS.search(smiles) else _texts()
     for atoms, key in _cut_out(molecule):
@@ -91,14 +90,49 @@ def canonical_tautomer(molecule: Any, smiles: str, most: int = 256) -> str:
             piece = texts[key] = _written(molecule, atoms, key)
         forms = _solve(piece.smiles, piece.inside, most)
         if forms is None:
-            return whole_tautomer(molecule, most)
+            return whole_tautomer(read_written(smiles), most)
         if forms:
             found.append((atoms[piece.places].tolist(), forms))
     if not found:
         return smiles
     if math.prod(len(forms) for _, forms in found) > MOST_TIES:
-        return whole_tautomer(molecule, most)
+        return whole_tautomer(read_written(smiles), most)
+    molecule = read_written(smiles)
     return _best_of(molecule, found) or whole_tautomer(molecule, most)
+
+
+def read_written(smiles: str) -> Any:
+    """Return the molecule of a SMILES that RDKit wrote.
+
+    Raises
+    ------
+    ValueError
+        If RDKit cannot read it.
+
+    Examples
+    --------
+    >>> read_written("CCO").GetNumAtoms()
+    3
+    """
+    from rdkit import Chem  # noqa: PLC0415
+
+    molecule = Chem.MolFromSmiles(smiles)
+    if molecule is None:
+        message = f"RDKit cannot read its own result {smiles[:_SHOWN]!r}"
+        raise ValueError(message)
+    return molecule
+
+
+def _skeleton(smiles: str) -> Any:
+    """Read atoms, bonds and rings of a SMILES that RDKit wrote: what is aromatic is known, and need not be found."""
+    from rdkit import Chem  # noqa: PLC0415
+
+    if "[H]" in smiles:
+        return read_written(smiles)
+    molecule = Chem.MolFromSmiles(smiles, sanitize=False)
+    molecule.UpdatePropertyCache()
+    Chem.GetSymmSSSR(molecule)
+    return molecule
 
 
 def whole_tautomer(molecule: Any, most: int) -> str:
@@ -122,6 +156,7 @@ def _enumerator(most: int) -> Any:
     enumerator = rdMolStandardize.TautomerEnumerator()
     enumerator.SetMaxTautomers(most)
     enumerator.SetRemoveSp3Stereo(False)  # noqa: FBT003 - RDKit's signature
+    enumerator.SetReassignStereo(False)  # noqa: FBT003 - as RDKit's own Canonicalize does
     return enumerator
 
 
