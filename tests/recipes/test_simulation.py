@@ -174,7 +174,11 @@ def test_genes_in_the_order_of_how_much_they_are_studied(tmp_path, monkeypatch):
     played = simulation.simulate(str(pool), tmp_path / "out", settings, Reading(features=tmp_path / "sets.csv"))
     assert played.table[0]["policy"] == "studied"
     assert played.table[0]["hit_fraction"] == 1.0
+    reading = Reading(features=tmp_path / "sets.csv")
+    beside = simulation.simulate(str(pool), tmp_path / "out", replace(settings, policy="ucb"), reading)
+    assert [line["policy"] for line in beside.table] == ["ucb", "studied", "random", "greedy"]
     alone = simulation.simulate(str(pool), tmp_path / "alone", replace(settings, policy="auto"))
+    assert [line["policy"] for line in alone.table] == ["auto", "random", "greedy"]
     assert "--features gene_sets" in alone.notes[-1]
 
 

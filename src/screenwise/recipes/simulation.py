@@ -12,10 +12,10 @@ import pandas as pd
 
 from screenwise.campaign.laboratory import Laboratory
 from screenwise.campaign.named import check_policy, named_policy
-from screenwise.campaign.policy import Objective, SimulatedPolicy
+from screenwise.campaign.policy import POLICIES, Objective, SimulatedPolicy
 from screenwise.campaign.rules import checked_rules
 from screenwise.campaign.state import CampaignSettings
-from screenwise.campaign.studied import MostStudied, names_genes, surely_studied
+from screenwise.campaign.studied import MostStudied, how_studied, names_genes, surely_studied
 from screenwise.data.datasets import POOLS, Pool
 from screenwise.data.replicate import one_row_per_condition
 from screenwise.data.table import write_table
@@ -186,7 +186,7 @@ def _plan_screen(
     value = value[np.isfinite(value)]
     classes = screen.tasks["kind"].iloc[screen.task_index(objective.task)] == "classification"
     classes = bool(classes or np.isin(value, (0.0, 1.0)).all())
-    policies, laboratory = _policies(settings), None
+    policies, laboratory = _beside_fame(_policies(settings), screen), None
     if rules is not None:
         wanted = CampaignSettings(str(objective), wells=replay.wells, plate=rules.plate, constraints=rules.constraints)
         wanted, conditions = checked_rules(wanted, screen.conditions)
@@ -245,6 +245,14 @@ def _pictures(curves: pd.DataFrame) -> dict[str, str]:
 def _policies(settings: SimulateSettings) -> dict[str, Any]:
     asked: Iterable[str] = (name.strip() for name in settings.policy.split(","))
     return {name: named_policy(name) for name in dict.fromkeys([*filter(None, asked), *ALWAYS])}
+
+
+def _beside_fame(policies: dict[str, Any], screen: Screen) -> dict[str, Any]:
+    """Return the policies, of genes with the order of how much they are studied among them, where that is known."""
+    if how_studied(screen.conditions) is None:
+        return policies
+    asked = {name: policy for name, policy in policies.items() if name not in ALWAYS}
+    return {**asked, "studied": POLICIES["studied"], **policies}
 
 
 def replay_plan(
