@@ -153,8 +153,8 @@ class SimulateSettings:
 
     policy: str = "auto"
     """Policies, separated by commas; random and greedy (of genes also studied) are always run too. A policy is auto,
-    random, greedy, greedy_gp, ucb, studied, or any acquisition (ei, thompson, maxdet, k_center, badge, entropy, bald ...: an unknown
-    name lists all), alone or with a model before it, such as forest:ei."""
+    random, greedy, greedy_gp, ucb, studied, or any acquisition (ei, thompson, maxdet, k_center, badge, entropy, bald
+    ...: an unknown name lists all), alone or with a model before it, such as forest:ei."""
     rounds: int | None = None
     """Rounds after the random start; by default the pool's own, or 6."""
     wells: int | None = None
