@@ -10,6 +10,7 @@ from scipy.sparse import csr_array
 
 from screenwise.errors import ColumnError, ConfigError, ModelError
 from screenwise.models.multitask import MultiTask, MultiTaskConfig
+from screenwise.models.multitask_config import settle
 from screenwise.run import Run
 from screenwise.screen import Targets, make_screen
 from screenwise.train.checkpoint import read_checkpoint, write_checkpoint
@@ -363,3 +364,34 @@ MultiTask({settings!r}).fit(chain_screen(), run=Run(Path({str(tmp_path)!r}), pro
     assert told[0][:2] == ("training member-1", 7)
     fits = [(line["fit"], line.get("epoch")) for line in Run(tmp_path).metrics()]
     assert len(fits) == len(set(fits))
+
+
+def test_labels_alone_share_the_trunk_only():
+    long = np.median(LENGTH) < LENGTH
+    tasks = pd.DataFrame({"name": ["long", "short"], "kind": "classification", "target": "one"})
+    screen = chain_screen(np.column_stack([long, ~long]).astype(np.float32), tasks)
+    model = MultiTask(replace(QUICK, epochs=10)).fit(screen)
+    assert "labels alone" in model.notes_[0]
+    assert len(model.fitted_.networks) == 3
+    assert not any("common" in name or "shared" in name for name, _ in model.fitted_.networks[0].named_parameters())
+    probability = model.predict(screen.conditions).mean
+    assert probability[long, 0].mean() > 0.5 > probability[long, 1].mean()
+
+
+def test_after_the_calibration_labels_are_learned_anew_from_all_conditions():
+    rng = np.random.default_rng(0)
+    conditions = pd.DataFrame(rng.normal(size=(120, 40)), columns=[f"feature:x{j}" for j in range(40)])
+    coin = rng.integers(0, 2, (120, 1)).astype(np.float32)  # nothing to learn but by heart
+    tasks = pd.DataFrame({"name": ["coin"], "kind": "classification"})
+    screen = make_screen(conditions.assign(gene=[f"G{i}" for i in range(120)]), Targets(coin), tasks)
+    model = MultiTask(replace(QUICK, hidden=(128,), dropout=0.0, epochs=60, members=1, held_out=0.3)).fit(screen)
+    cells, row = model.calibration_cells(), screen.conditions["condition_id"].isin(model.held_out_ids_).to_numpy()
+    assert np.mean((cells.mean > 0.5) == cells.value) < 0.75
+    assert np.mean((model.predict(screen.conditions[row]).mean > 0.5) == coin[row]) > 0.95
+
+
+@pytest.mark.parametrize(("rows", "members"), [(200_000, 3), (200_001, 1)])
+def test_large_screens_of_labels_have_one_network(rows, members):
+    settled = settle(MultiTaskConfig(), rows, labels="beside")
+    assert (settled.members, settled.anew) == (members, members > 1)
+    assert settle(MultiTaskConfig(members=2), rows, labels="beside").members == 2

@@ -13,7 +13,6 @@ from screenwise.data.sparsechem_tasks import TaskWeights
 from screenwise.models.sparsechem import (
     FoldedRows,
     SparseChemTraining,
-    digest,
     learn_statistics,
     sparsechem_cells,
 )
@@ -103,5 +102,5 @@ def test_the_digest_tells_data_apart():
     table = sparsechem_cells(csr_array((12, 4)), labels, tasks, None, 0.5)
     rows = np.arange(12)
     other = sparsechem_cells(csr_array((12, 4)), labels, tasks, None, 0.4)
-    assert digest(table, rows) == digest(table, rows)
-    assert len({digest(table, rows), digest(table, rows[1:]), digest(other, rows)}) == 3
+    assert table.digest(rows) == table.digest(rows)
+    assert len({table.digest(rows), table.digest(rows[1:]), other.digest(rows)}) == 3

@@ -56,10 +56,13 @@ __all__ = ["MultiTask", "MultiTaskConfig"]
 
 CHUNK = 4096
 """Rows predicted at a time."""
-LABELS_NOTE = (
-    "The screen has labels beside values: values weigh {settled.regression_weight:g} against labels' 1 - that, "
-    "{settled.epochs} epochs of batches of {settled.batch_size} at rate {settled.learning_rate:g}, decay "
-    "{settled.weight_decay:g}, where the settings leave it open."
+LABELS_NOTE = {
+    "beside": "The screen has labels beside values: values weigh {settled.regression_weight:g} against 1 - that",
+    "alone": "The screen has labels alone, of which nothing tells which run the other way: tasks share the trunk only",
+}
+SETTINGS_NOTE = (
+    "; networks: {settled.members}, each of {settled.epochs} epochs or more, batches of {settled.batch_size} at rate "
+    "{settled.learning_rate:g}, decay {settled.weight_decay:g}, where the settings leave it open."
 )
 """Told of the settings that a screen of values alone would not have."""
 
@@ -68,7 +71,8 @@ class MultiTask:
     """Ensemble of sparse multi-task networks (see the module).
 
     A tenth of the conditions is held out in the first three quarters of the training, to learn how wide
-    intervals must be, and learned with all others in the last quarter. A value's `std` joins the spread of
+    intervals must be, and learned with all others in the last quarter; where there are labels, whose tasks are often
+    small, the networks are trained anew on all conditions instead. A value's `std` joins the spread of
     members and heads with that of held-out residuals of its task, scaled so that ``mean +- 1.645 std`` holds 90 % of
     them; a probability's is that of a coin. A condition is in the domain when the share of its
     substructures that training knew is not below what 95 % of the held-out conditions have.
@@ -116,7 +120,9 @@ class MultiTask:
         """
         paired = bool((paired_values(screen.tasks) >= 0).any())
         numbers = any(str(name).startswith(FEATURE) for name in screen.conditions.columns)
-        settled = settle(self.config, len(screen), labels_beside_values=paired, numbers=numbers)
+        alone = bool((screen.tasks["kind"] == "classification").all())
+        labels = "beside" if paired else "alone" if alone else "none"
+        settled = settle(self.config, len(screen), labels=labels, numbers=numbers)
         inputs = self._inputs(settled).fit(screen.conditions)
         screen, read = self._usable(screen, inputs)
         sign, mixed = learn_signs(screen)
@@ -127,7 +133,7 @@ class MultiTask:
             judged, seen = self._usable(_same_tasks(valid, screen), inputs)
             known, judge = seen.known, self._table(judged, seen, scaling, settled)
         lots = divide(table, None if valid is None else judge, self.config.held_out, seed)
-        target = target_codes(screen.tasks) if self.config.share_targets else None
+        target = target_codes(screen.tasks) if settled.share_targets else None
         networks = self._train(lots, settled, target, (run, seed))
         known = known[lots.held] if len(lots.held) else read.known
         calibration = calibrate(networks, lots.judge, lots.held, known)
@@ -136,10 +142,13 @@ class MultiTask:
         self.held_out_ids_ = judged.conditions["condition_id"].to_numpy(str)[row]
         if is_held_out(lots) and self.config.patience is None:
             every = Lots(table, np.arange(len(table)), table, lots.held[:0])
-            self._train_all(networks, every, settled, (run, seed))
+            if settled.anew:
+                networks = self._train(every, settled, target, (run, seed), end="-all")
+            else:
+                self._train_all(networks, every, settled, (run, seed))
         notes = label_notes(screen, sign, mixed)
-        if paired:
-            notes.insert(0, LABELS_NOTE.format(settled=settled))
+        if labels in LABELS_NOTE:
+            notes.insert(0, (LABELS_NOTE[labels] + SETTINGS_NOTE).format(settled=settled))
         tasks = screen.tasks[["name", "kind"]].reset_index(drop=True)
         self.fitted_ = Fitted(
             tasks, settled, inputs, scaling, calibration, held[0], target, tuple(networks), tuple(notes)
@@ -166,7 +175,7 @@ class MultiTask:
         asked = np.asarray(tasks, np.int64)
         shape = (len(conditions), len(asked))
         mean, std = np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
-        count = self.config.members * self.config.heads
+        count = fitted.settled.members * self.config.heads
         draws = np.full((count, *shape), np.nan, np.float32) if count > 1 else None
         for part in _chunks(rows.readable):
             members = self._members(rows.x[part], asked)
@@ -203,7 +212,7 @@ class MultiTask:
         """Return (n, members x h): the trunk's last units, member beside member; NaN where unreadable."""
         fitted = self._state()
         rows = fitted.inputs.transform(conditions)
-        found = np.full((len(conditions), self.config.members * fitted.settled.hidden[-1]), np.nan, np.float32)
+        found = np.full((len(conditions), fitted.settled.members * fitted.settled.hidden[-1]), np.nan, np.float32)
         device = choose_device(self.config.device)
         for part in _chunks(rows.readable):
             batch = SparseBatch.from_csr(rows.x[part], device)
@@ -265,17 +274,22 @@ class MultiTask:
         )
 
     def _train(
-        self, lots: Lots, settled: Settled, target: NDArray[np.int64] | None, context: tuple[Run | None, int]
+        self,
+        lots: Lots,
+        settled: Settled,
+        target: NDArray[np.int64] | None,
+        context: tuple[Run | None, int],
+        end: str = "",
     ) -> list[MultiTaskNetwork]:
         """Return the members, trained on all rows that are not held out."""
         run, seed = context
         shape = network_shape(self.config, settled)
-        training = schedule(training_settings(self.config, settled), lots, steps=settled.steps)
+        training = schedule(training_settings(self.config, settled), lots, steps=settled.steps, anew=settled.anew)
         networks = []
-        for member in range(self.config.members):
+        for member in range(settled.members):
             own = derive_seed(seed, "multitask", member)
             networks.append(first_network(lots.table, shape, own, target=target, device=self.config.device))
-            train_network(networks[-1], lots, self._loss(own), training, (f"member-{member}", run, seed))
+            train_network(networks[-1], lots, self._loss(own), training, (f"member-{member}{end}", run, seed))
         return networks
 
     def _train_all(

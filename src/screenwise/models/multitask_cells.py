@@ -52,6 +52,18 @@ class CellTable:
         cells = np.repeat(self.start[rows] - (ends - counts), counts) + np.arange(ends[-1] if len(ends) else 0)
         return cells, np.repeat(np.arange(len(rows)), counts)
 
+    def digest(self, *rows: NDArray[np.int64]) -> str:
+        """Name the data, and which of its rows are used, so that a checkpoint of other data is refused."""
+        state = hashlib.blake2b(digest_size=16)
+        mapped = isinstance(self.x, MappedRows)
+        state.update(self.x.digest().encode() if mapped else b"")
+        x = () if mapped else (self.x.indptr, self.x.indices, self.x.data)
+        judged = () if self.aggregation is None else (self.aggregation,)
+        cells = (self.start, self.task, self.target, self.relation, self.weight, self.binary)
+        for array in (*rows, *x, *cells, *judged):
+            state.update(np.ascontiguousarray(array).data)
+        return state.hexdigest()
+
 
 @dataclass(frozen=True)
 class Lots:
@@ -67,16 +79,7 @@ class Lots:
 
     def digest(self) -> str:
         """Name the data, so that a checkpoint of other data is refused."""
-        state = hashlib.blake2b(digest_size=16)
-        for rows, table in ((self.rows, self.table), (self.held, self.judge)):
-            cells = (table.start, table.task, table.target, table.relation, table.weight, table.binary)
-            mapped = isinstance(table.x, MappedRows)
-            state.update(table.x.digest().encode() if mapped else b"")
-            x = () if mapped else (table.x.indptr, table.x.indices, table.x.data)
-            judged = () if table.aggregation is None else (table.aggregation,)
-            for array in (rows, *x, *cells, *judged):
-                state.update(np.ascontiguousarray(array).data)
-        return state.hexdigest()
+        return f"{self.table.digest(self.rows)}-{self.judge.digest(self.held)}"
 
 
 def typical_length(x: csr_array | MappedRows) -> float:

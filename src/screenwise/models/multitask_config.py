@@ -7,6 +7,8 @@ from screenwise.models.multitask_network import NetworkShape
 from screenwise.represent.fingerprint import KINDS
 from screenwise.train.loop import Training
 
+SMALL_SCREEN = 200_000
+"""Conditions up to which labels are learned by several networks, each trained twice."""
 CENSORED = ("squared", "tobit", "value", "drop")
 
 
@@ -22,42 +24,44 @@ class MultiTaskConfig:
     """Whether stereocentres make substructures different."""
     minimum_count: int | None = None
     """Training compounds that a substructure must occur in to have weights of its own; None = 3, and with labels
-    beside values one in a thousand, 10 at most."""
+    one in a thousand, 10 at most."""
     equal_length: bool = True
     """Whether compounds' rows of counts are scaled to one length, so that large molecules do not speak louder."""
     hidden: tuple[int, ...] | None = None
     """Units of each layer of the trunk; None = 500, and twice 400 where conditions have numbers (`feature:`)."""
-    dropout: float = 0.3
-    """Share of the trunk's units silenced in training."""
+    dropout: float | None = None
+    """Share of the trunk's units silenced in training; None = 0.3, or 0.2 with labels."""
     layer_norm: bool | None = None
     """Whether sums are normalised before each activation; None = unless conditions have numbers, whose size counts."""
     class_hidden: tuple[int, ...] = ()
     """Units of hidden layers that only classes have."""
     regression_hidden: tuple[int, ...] = ()
     """Units of hidden layers that only values have."""
-    share_targets: bool = True
-    """Whether tasks of one `target` share a part of their output weights."""
-    common: float = 0.4
-    """Factor of a part of the output weights that all classes share, and one that all values share; 0 = none."""
+    share_targets: bool | None = None
+    """Whether tasks of one `target` share a part of their output weights; None = unless the screen has labels alone."""
+    common: float | None = None
+    """Factor of a part of the output weights that all classes share, and one that all values share; 0 = none; None =
+    0.4, and 0 for labels alone: nothing tells there which of them run the other way."""
     censored: str = "squared"
     """What a bound teaches: "squared" = only an error on its wrong side counts, squared; "tobit" = the probability
     of its side, with a noise learned per task; "value" = it is a value; "drop" = nothing."""
     censored_weight: float = 1.0
     """Weight of a bound against that of an exact value, times the task's own `censored_weight`."""
     regression_weight: float | None = None
-    """r: losses of classes count 2 (1 - r), of values 2 r; None = 0.5, and 0.13 with labels beside values."""
-    members: int = 1
-    """Networks that differ by their seed; their mean predicts, more than one give draws."""
+    """r: losses of classes count 2 (1 - r), of values 2 r; None = 0.5, and 0.13 with labels."""
+    members: int | None = None
+    """Networks that differ by their seed; their mean predicts, more than one give draws; None = 1, or 3 with labels
+    and at most 200,000 conditions."""
     heads: int = 1
     """Heads on each network's trunk, each with exponential weights of the cells; more than one give draws, cheaply."""
     epochs: int | None = None
-    """Passes over the training conditions; None = 12 (7 with labels beside values), and more for small screens."""
+    """Passes over the training conditions; None = 12 (7 with labels), and more for small screens."""
     batch_size: int | None = None
-    """Conditions of one step, at most an eighth of the screen; None = 256, or 1024 with labels beside values."""
+    """Conditions of one step, at most an eighth of the screen; None = 256, or 1024 with labels."""
     learning_rate: float | None = None
-    """Of Adam, at its highest; None = 2e-3, or 1e-3 with labels beside values."""
+    """Of Adam, at its highest; None = 2e-3, or 1e-3 with labels."""
     weight_decay: float | None = None
-    """Decoupled decay of weight matrices; None = 0, or 0.1 with labels beside values."""
+    """Decoupled decay of weight matrices; None = 0, or 0.1 with labels."""
     patience: int | None = None
     """Stop after so many epochs without gain on held-out cells and keep the best; None = all epochs."""
     held_out: float = 0.1
@@ -73,14 +77,15 @@ class MultiTaskConfig:
 
     def __post_init__(self) -> None:
         widths = [*(self.hidden if self.hidden is not None else (1,)), *self.class_hidden, *self.regression_hidden]
-        if self.hidden == () or min(*widths, self.members, self.heads, self.batch_size or 1) < 1:
+        members = 1 if self.members is None else self.members
+        if self.hidden == () or min(*widths, members, self.heads, self.batch_size or 1) < 1:
             message = (
                 f"MultiTaskConfig: hidden {self.hidden}, class_hidden {self.class_hidden}, regression_hidden "
-                f"{self.regression_hidden}, members {self.members}, heads {self.heads} and batch_size "
+                f"{self.regression_hidden}, members {members}, heads {self.heads} and batch_size "
                 f"{self.batch_size} must all be at least 1."
             )
             raise ConfigError(message)
-        if not (0 <= self.dropout < 1 and 0 <= self.held_out < 1 and 0 <= (self.regression_weight or 0) <= 1):
+        if not (0 <= (self.dropout or 0) < 1 and 0 <= self.held_out < 1 and 0 <= (self.regression_weight or 0) <= 1):
             message = (
                 f"MultiTaskConfig: dropout {self.dropout} and held_out {self.held_out} must be in [0, 1), "
                 f"regression_weight {self.regression_weight} in [0, 1]."
@@ -100,9 +105,15 @@ class Settled:
 
     minimum_count: int
     hidden: tuple[int, ...]
+    dropout: float
     layer_norm: bool
     regression_weight: float
     epochs: int
+    share_targets: bool
+    common: float
+    members: int
+    anew: bool
+    """Whether networks are trained anew on all conditions after the calibration, at twice the cost, rather than on."""
     steps: int
     """Small screens are gone through often enough for about so many steps, where `epochs` is left open."""
     batch_size: int
@@ -113,9 +124,14 @@ class Settled:
 VALUES = Settled(
     minimum_count=3,
     hidden=(500,),
+    dropout=0.3,
     layer_norm=True,
     regression_weight=0.5,
     epochs=12,
+    share_targets=True,
+    common=0.4,
+    members=1,
+    anew=False,
     steps=1500,
     batch_size=256,
     learning_rate=2e-3,
@@ -123,12 +139,21 @@ VALUES = Settled(
 )
 """Best of what was tried on values alone: 30 targets of ChEMBL, 1,300 values each."""
 LABELS = replace(
-    VALUES, regression_weight=0.13, epochs=7, steps=400, batch_size=1024, learning_rate=1e-3, weight_decay=0.1
+    VALUES,
+    dropout=0.2,
+    regression_weight=0.13,
+    epochs=7,
+    members=3,
+    anew=True,
+    steps=400,
+    batch_size=1024,
+    learning_rate=1e-3,
+    weight_decay=0.1,
 )
-"""Best of what was tried on labels beside values: 995 assays of ChEMBL, 280 values each."""
+"""Best of what was tried on labels, beside values: 995 assays of ChEMBL, 280 values each."""
 
 
-def settle(config: MultiTaskConfig, rows: int, *, labels_beside_values: bool, numbers: bool = False) -> Settled:
+def settle(config: MultiTaskConfig, rows: int, *, labels: str = "none", numbers: bool = False) -> Settled:
     """Return all settings that may be left open.
 
     Parameters
@@ -137,20 +162,25 @@ def settle(config: MultiTaskConfig, rows: int, *, labels_beside_values: bool, nu
         What was said.
     rows
         Conditions that are learned from.
-    labels_beside_values
-        Whether assays have a label beside their value.
+    labels
+        Whether assays have labels "beside" their values, the screen has labels "alone", or "none" of both.
     numbers
         Whether conditions have numbers, beside or instead of structures.
 
     Examples
     --------
-    >>> settled = settle(MultiTaskConfig(epochs=3), 50_000, labels_beside_values=True)
-    >>> settled.epochs, settled.batch_size, settled.hidden
-    (3, 1024, (500,))
+    >>> settled = settle(MultiTaskConfig(epochs=3), 50_000, labels="beside")
+    >>> settled.epochs, settled.batch_size, settled.hidden, settled.members
+    (3, 1024, (500,), 3)
     """
     default = VALUES
-    if labels_beside_values:
-        default = replace(LABELS, minimum_count=min(10, max(3, rows // 1000)))
+    if labels != "none":
+        few = rows <= SMALL_SCREEN
+        default = replace(
+            LABELS, minimum_count=min(10, max(3, rows // 1000)), members=LABELS.members if few else 1, anew=few
+        )
+    if labels == "alone":
+        default = replace(default, share_targets=False, common=0.0)
     if numbers:
         default = replace(default, hidden=(400, 400), layer_norm=False)
     if config.epochs is not None:
@@ -163,13 +193,13 @@ def network_shape(config: MultiTaskConfig, settled: Settled) -> NetworkShape:
     """Return the form of the network that the settings ask for."""
     return NetworkShape(
         settled.hidden,
-        (config.dropout,),
+        (settled.dropout,),
         layer_norm=settled.layer_norm,
         class_hidden=config.class_hidden,
-        class_dropouts=(config.dropout,),
+        class_dropouts=(settled.dropout,),
         regression_hidden=config.regression_hidden,
-        regression_dropouts=(config.dropout,),
-        common=config.common,
+        regression_dropouts=(settled.dropout,),
+        common=settled.common,
         heads=config.heads,
         learned_noise=config.censored == "tobit",
     )

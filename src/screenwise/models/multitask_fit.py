@@ -19,6 +19,8 @@ CHUNK = 4096
 """Rows judged at a time."""
 ALL_ROWS_SHARE = 0.25
 """Share of the epochs that come after the calibration and learn the held-out conditions too."""
+NORMALISED = 13.0
+"""Times the squared length of a row, for which first weights are made where sums are normalised."""
 HOLD_OUT_FROM = 20
 """Fewer conditions than this are all needed to learn from."""
 
@@ -27,8 +29,9 @@ def first_network(
     table: CellTable, shape: NetworkShape, seed: int, *, target: NDArray[np.int64] | None = None, device: str = "cpu"
 ) -> MultiTaskNetwork:
     """Return a network for the rows and tasks of a table, with first weights that only `seed` decides."""
-    # substructures of a compound come together: twice the squared length keeps first outputs small
-    active = 2 * typical_length(table.x)
+    # substructures of a compound come together: twice the squared length keeps first outputs small; where sums are
+    # normalised their size is free, and smaller first weights leave less of them in columns that few rows have
+    active = (NORMALISED if shape.layer_norm else 2.0) * typical_length(table.x)
     with seeded(derive_seed(seed, "weights"), torch.device("cpu")):
         network = MultiTaskNetwork(table.x.shape[1], table.binary, shape, active=active, target=target)
     return network.to(choose_device(device))
@@ -87,7 +90,7 @@ def is_held_out(lots: Lots) -> bool:
     return lots.judge is lots.table and len(lots.held) > 0
 
 
-def schedule(training: Training, lots: Lots, *, steps: int = 0, last: bool = False) -> Training:
+def schedule(training: Training, lots: Lots, *, steps: int = 0, last: bool = False, anew: bool = False) -> Training:
     """Return the settings for a screen of that size: smaller batches, and its share of the epochs.
 
     Parameters
@@ -100,12 +103,14 @@ def schedule(training: Training, lots: Lots, *, steps: int = 0, last: bool = Fal
         A small screen is gone through often enough for about so many steps.
     last
         Whether these are the epochs after the calibration, which learn all rows.
+    anew
+        Whether the training after the calibration begins anew, so that none of the epochs is kept for it.
     """
     rows = len(lots.table)
     batch_size = min(training.batch_size, max(8, rows // 8))
     epochs = max(training.epochs, math.ceil(steps * batch_size / rows))
     rate = training.learning_rate
-    if training.patience is None and (last or is_held_out(lots)):
+    if training.patience is None and not anew and (last or is_held_out(lots)):
         share = round(epochs * ALL_ROWS_SHARE)
         epochs, rate = (max(1, share), rate / 2) if last else (epochs - share, rate)
     return replace(training, epochs=epochs, batch_size=batch_size, learning_rate=rate)

@@ -92,7 +92,7 @@ def load_fitted(path: Path) -> tuple[MultiTaskConfig, Fitted]:
     scaling = Scaling(**arrays("scaling."))
     target = tensors["target"].numpy() if "target" in tensors else None
     networks = []
-    for member in range(config.members):
+    for member in range(settled.members):
         network = MultiTaskNetwork(inputs.width, scaling.binary, network_shape(config, settled), target=target)
         network.load_state_dict(under(f"member{member}."))
         networks.append(network.to(choose_device(config.device)).eval())

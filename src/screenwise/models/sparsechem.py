@@ -9,7 +9,6 @@ References
 Heyndrickx et al., J. Chem. Inf. Model. 64, 2331 (2024); github.com/melloddy/SparseChem, version 1.0.0.
 """
 
-import hashlib
 import math
 from dataclasses import dataclass, replace
 from typing import Any
@@ -300,17 +299,3 @@ def _with_whole_gradients(optimiser: torch.optim.Optimizer) -> torch.optim.Optim
 
     optimiser.register_step_pre_hook(fill)
     return optimiser
-
-
-def digest(table: CellTable, *rows: NDArray[np.int64]) -> str:
-    """Name the data of a fit, so that a checkpoint of other data is refused."""
-    state = hashlib.blake2b(digest_size=16)
-    x = table.x
-    if isinstance(x, csr_array):
-        parts: tuple[Any, ...] = (x.indptr, x.indices, x.data)
-    else:
-        parts = ()
-        state.update(x.digest().encode())
-    for array in (*parts, *rows, table.start, table.task, table.target, table.relation, table.weight, table.binary):
-        state.update(np.ascontiguousarray(array).data)
-    return state.hexdigest()

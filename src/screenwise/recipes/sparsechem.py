@@ -27,7 +27,6 @@ from screenwise.models.sparsechem import (
     SparseChemTraining,
     Statistics,
     StepLoss,
-    digest,
     first_network,
     learn_statistics,
     learned_table,
@@ -157,7 +156,7 @@ class Study:
             return last[0].line()
 
         learned = learned_table(self.table, self.training)
-        key = f"{digest(learned, learn, judge)} {self.training} {self.network.shape} {every}"
+        key = f"{learned.digest(learn, judge)} {self.training} {self.network.shape} {every}"
         if not run.checkpoint_folder.exists():
             (run.folder / "metrics.jsonl").unlink(missing_ok=True)
         job = Job(
