@@ -147,7 +147,7 @@ def test_predictions_come_in_the_units_and_with_evidence():
     evidence = found.evidence
     assert evidence["signal"]
     assert evidence["loo_rank_correlation"] > 0.5
-    assert (evidence["rows"], evidence["kappa"], evidence["note"]) == (40, 1.0, "")
+    assert (evidence["rows"], evidence["kappa"], evidence["note"]) == (40, 2.0, "")
     assert evidence["weights"]
     assert {"among the best predicted", "uncertain, may be among the best"} >= set(found.reason)
 
@@ -265,7 +265,7 @@ def test_names_make_policies():
     with pytest.raises(ConfigError, match="needs a model"):
         Policy(model="", acquisition="ucb")
     assert POLICIES["ucb"].kappa_at(0.9) == 1.0
-    assert POLICIES["auto"].kappa_at(2.0) == 0.0
+    assert [POLICIES["auto"].kappa_at(share) for share in (0.0, 0.5, 2.0)] == [2.0, 1.0, 0.0]
 
 
 @pytest.mark.parametrize("direction", ["maximize", "minimize", "absolute"])

@@ -1,7 +1,7 @@
 """Which candidates to measure next: a model, an acquisition, and the rules of the round.
 
 The default, `auto`, is one for all kinds of data: an exact Gaussian process on the kernels of the
-pool, the upper confidence bound with a weight on the spread that falls to 0 as the wells are used up,
+pool, the upper confidence bound with a weight on the spread that falls from 2 to 0 as the wells are used up,
 and spreads that shrink pick by pick, so that one round does not ask one question 96 times.
 """
 
@@ -44,7 +44,7 @@ POLICIES: dict[str, Policy] = {
     "random": Policy(model="", acquisition="random"),
     "greedy": Policy(model="forest", acquisition="greedy", scaled=False),
     "greedy_gp": Policy(acquisition="greedy"),
-    "ucb": Policy(decay=False),
+    "ucb": Policy(kappa=1.0, decay=False),
     "ei": Policy(acquisition="ei"),
     "thompson": Policy(acquisition="thompson"),
     "probability_of_hit": Policy(acquisition="probability_of_hit"),
