@@ -107,12 +107,13 @@ class PooledNetwork:
         moments = [_moments(_score(cells.mean), cells.task, tasks) for cells in parts]
         centre, spread = (np.stack([moment[place] for moment in moments]) for place in (0, 1))
         self.mixture_ = Mixture(centre, spread, 0.0, 1.0)
-        cells, mine = self._both(screen)
+        cells, place = self._both(screen)
+        held = process._state().held
         chosen = self.labels_[cells.task]
-        score, base = self._mixed(mine[chosen], cells.mean[chosen], cells.task[chosen])
+        score, base = self._mixed(held.mean[place[chosen]], cells.mean[chosen], cells.task[chosen])
         level, slope = learn_slope(score, cells.value[chosen].astype(np.float64), base)
         self.mixture_ = replace(self.mixture_, level=level, slope=slope)
-        self._calibrated = self._join_cells(cells, mine)
+        self._calibrated = self._join_cells(cells, held.far_mean[place])
         return self
 
     def predict(self, conditions: pd.DataFrame) -> Prediction:
@@ -136,7 +137,10 @@ class PooledNetwork:
         return self._join(one, std, two, np.asarray(task))
 
     def calibration_cells(self) -> CalibrationCells:
-        """Return the training cells that neither model had learned from, as the mixture predicts them."""
+        """Return the training cells that the network held out, as the mixture predicts them.
+
+        The process has its part without their scaffold; the network held them out at random.
+        """
         self._state()
         return self._calibrated
 
@@ -195,8 +199,8 @@ class PooledNetwork:
         held = self.process_._state().held
         return CalibrationCells(held.task, held.value, held.relation, held.mean, held.std)
 
-    def _both(self, screen: Screen) -> tuple[CalibrationCells, NDArray[np.float32]]:
-        """Return the cells that the network held out, and the process's predictions of them without their compound."""
+    def _both(self, screen: Screen) -> tuple[CalibrationCells, NDArray[np.int64]]:
+        """Return the cells that the network held out, and their places among those that the process held out."""
         cells, held = self.network_.calibration_cells(), self.process_._state().held
         ids = screen.conditions["condition_id"].to_numpy(str)
         code = pd.factorize(np.concatenate([ids[held.row], self.network_.held_out_ids_]))[0].astype(np.int64)
@@ -205,7 +209,7 @@ class PooledNetwork:
         order = np.argsort(mine, kind="stable")
         place = np.minimum(np.searchsorted(mine[order], asked), len(mine) - 1)
         there = mine[order][place] == asked
-        return cells.take(there), held.mean[order[place[there]]]
+        return cells.take(there), order[place[there]]
 
     def _join_cells(self, cells: CalibrationCells, mine: NDArray[np.float32]) -> CalibrationCells:
         held = self._near()
