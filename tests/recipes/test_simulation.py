@@ -1,5 +1,6 @@
 """A replay from the command line: several policies, interrupted and gone on with."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -241,3 +242,5 @@ def test_a_pool_used_up_by_its_rules_ends_without_an_error(tmp_path, pool):
     curves = pd.read_csv(tmp_path / "out" / "curves.csv").query("policy == 'greedy'")
     assert curves["measured"].tolist() == [8, 13, 16, 16]
     assert "cost" not in curves
+    said = json.loads((tmp_path / "out" / "replay.json").read_text())["stock"]
+    assert said["rules"]["constraints"]["stock"] == {"family": "left"}

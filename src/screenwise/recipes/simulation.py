@@ -16,6 +16,7 @@ from screenwise.campaign.policy import POLICIES, Objective, SimulatedPolicy
 from screenwise.campaign.rules import checked_rules
 from screenwise.campaign.state import CampaignSettings
 from screenwise.campaign.studied import MostStudied, how_studied, names_genes, surely_studied
+from screenwise.config import to_mapping
 from screenwise.data.datasets import POOLS, Pool
 from screenwise.data.replicate import one_row_per_condition
 from screenwise.data.table import write_table
@@ -233,7 +234,9 @@ def _tell(progress: Progress, before: int, total: int, what: str, done: int, _: 
 
 def _said(plan: Plan) -> dict[str, Any]:
     names = ("rounds", "wells", "start", "start_with", "hits", "seeds")
-    return {"objective": str(plan.objective)} | {name: getattr(plan.replay, name) for name in names}
+    said = {"objective": str(plan.objective)} | {name: getattr(plan.replay, name) for name in names}
+    laboratory = next(iter(plan.policies.values())).laboratory
+    return said if laboratory is None else said | {"rules": to_mapping(laboratory)}
 
 
 def _pictures(curves: pd.DataFrame) -> dict[str, str]:
