@@ -43,6 +43,8 @@ def test_public_knowledge_of_genes_is_joined_by_its_name_unless_a_file_is_called
     assert joined.loc["TP53"].count("|") > 20
     fit(str(tmp_path / "screen.csv"), tmp_path / "run", FitSettings(model="mean"), reading)
     assert "gene_set" in pd.read_parquet(tmp_path / "run" / "features.parquet").columns
+    with pytest.raises(ScreenwiseError, match="neither a file nor public knowledge of genes: gene_sets, gene_desc"):
+        measured(str(tmp_path / "screen.csv"), Reading(features=Path("gene_set")))
     monkeypatch.chdir(tmp_path)
     pd.DataFrame({"gene": ["TP53"], "size": [1.0]}).to_csv("gene_sets", index=False)
     with pytest.raises(ScreenwiseError):  # a file without an ending is no table

@@ -70,7 +70,12 @@ def auxiliary(table: Path, reading: Reading, *, progress: Progress = silent) -> 
 
 def read_features(path: Path) -> pd.DataFrame:
     """Read a table of numbers or sets per entity: a file, or public knowledge of genes by its name."""
-    return KNOWN[str(path)]() if str(path) in KNOWN and not path.exists() else read_table(path)
+    if path.exists() or path.suffix:
+        return read_table(path)
+    if str(path) not in KNOWN:
+        message = f"--features {path} is neither a file nor public knowledge of genes: {', '.join(KNOWN)}."
+        raise DatasetError(message)
+    return KNOWN[str(path)]()
 
 
 def with_features(conditions: pd.DataFrame, path: Path, own: str | None = None) -> pd.DataFrame:
