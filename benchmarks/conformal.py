@@ -109,7 +109,8 @@ def judge_values(model, data):
         widths = learn_widths(known, data.assays, error)
         half = widths.factor[cells.task] * std
         table = interval_table((mean - half, mean + half), (cells.task, cells.value, cells.relation), data.assays)
-        some = (table["exact"] >= LEAST) & np.isfinite(widths.factor)
+        # of a task whose calibration values are all equal no width can be told
+        some = (table["exact"] >= LEAST) & np.isfinite(widths.factor) & (widths.blank > 0)
         figures[f"values_width_{error}"] = (table["width"] / widths.blank)[some].mean()
         figures[f"values_validity_{error}"] = table["validity"][some].mean()
         figures[f"values_bounds_{error}"] = table["validity_bounds"][some].mean()
