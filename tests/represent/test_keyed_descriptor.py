@@ -1,14 +1,18 @@
 """Descriptors and folds that partners share."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from rdkit import Chem
 from rdkit.Chem import rdFingerprintGenerator
 
 from screenwise.config import from_mapping
+from screenwise.data.datasets import load_dataset
 from screenwise.data.keyed_folds import LSH_BITS, high_entropy_bits, permuted_columns, text_folds
 from screenwise.data.scaffold_network import network_scaffolds
 from screenwise.data.tune_settings import DescriptorRules, TuneSettings
+from screenwise.errors import StructureError
+from screenwise.represent.fingerprint import Fingerprint
 from screenwise.represent.keyed_descriptor import REFERENCE_SET, describe, hashed_substructures, reference_hash
 
 SMILES = ["CCO", "c1ccccc1C(=O)NC", "CC(=O)Oc1ccccc1C(=O)O", "CN1CCC(Nc2ncccn2)CC1", "C"]
@@ -23,6 +27,27 @@ def test_columns_are_rdkits_hashed_bits_permuted_by_the_key():
             bits = list(generator.GetFingerprint(Chem.MolFromSmiles(text)).GetOnBits())
             assert rows[[row]].indices.tolist() == sorted(turned[bits].tolist())
             assert set(rows[[row]].data.tolist()) == {1}
+
+
+def test_columns_are_those_of_a_molecule_read_with_all_steps():
+    odd = [
+        "C1=CC=CC=C1O",
+        "CN(=O)=O",
+        "[H]/N=C(/C)N",
+        "F/C=C/[C@H](N)O",
+        "O=C1NC(=O)NC(=O)N1",
+        "[2H]CO",
+        "C[N+](C)(C)C",
+    ]
+    public = load_dataset("chembl30").screen.conditions["smiles"].iloc[::40].tolist()
+    expected = Fingerprint("morgan", radius=3, fold=32_000, counts=False)
+    found = hashed_substructures(odd + public + odd, DescriptorRules())
+    assert (found != expected.transform(pd.DataFrame({"smiles": odd + public + odd}))).nnz == 0
+
+
+def test_a_structure_that_cannot_be_read_is_named():
+    with pytest.raises(StructureError, match="'C1CC' cannot be read"):
+        hashed_substructures(["CCO", "C1CC"], DescriptorRules())
 
 
 @pytest.mark.parametrize("kind", ["lsh", "scaffold", "random"])
@@ -52,8 +77,6 @@ def test_sphere_folds_need_no_key():
 
 
 def test_the_documented_lsh_bits_are_those_of_highest_entropy_in_chembl30():
-    from screenwise.data.datasets import load_dataset  # noqa: PLC0415
-
     smiles = load_dataset("chembl30").screen.conditions["smiles"].unique()[::4]
     some = high_entropy_bits(hashed_substructures(smiles, DescriptorRules()), 40)
     assert set(LSH_BITS) <= set(some)

@@ -101,7 +101,7 @@ def _parent_form(text: str, rules: StructureRules) -> tuple[str, str]:
     if not text or len(text) > MAX_LENGTH:
         long = f"SMILES has {len(text)} characters; more than {MAX_LENGTH} is no small molecule"
         return "", long if text else "SMILES is empty"
-    molecule = read_molecule(text)
+    molecule = (None if rules.stereo else _read_flat(text)) or read_molecule(text)
     if molecule is None:
         return "", f"SMILES cannot be read: {why_unreadable(text)}"
     atoms = molecule.GetNumHeavyAtoms()
@@ -113,6 +113,24 @@ def _parent_form(text: str, rules: StructureRules) -> tuple[str, str]:
         return _form_of(molecule, text, rules), ""
     except (RuntimeError, ValueError) as error:  # RDKit's own errors are ValueErrors
         return "", f"no parent form: {(str(error).strip() or type(error).__name__).splitlines()[0][:_SHOWN]}"
+
+
+def _read_flat(text: str) -> Any:
+    """Read a structure without its stereochemistry, which costs as much to find as to lose; None if that is not enough.
+
+    Explicit hydrogens and what cannot be read at once are left to `read_molecule`.
+    """
+    from rdkit import Chem  # noqa: PLC0415
+
+    molecule = None if "[H" in text else Chem.MolFromSmiles(text, sanitize=False)
+    if molecule is None:
+        return None
+    Chem.RemoveStereochemistry(molecule)
+    try:
+        Chem.SanitizeMol(molecule)
+    except ValueError:
+        return None
+    return molecule
 
 
 def _form_of(molecule: Any, text: str, rules: StructureRules) -> str:

@@ -9,13 +9,17 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from screenwise.data.chemistry import PARALLEL_FROM, quiet_rdkit
 from screenwise.data.keyed_folds import LSH_BITS, NO_SCAFFOLD, lsh_texts, permuted_columns, text_folds
 from screenwise.data.parent_form import parent_forms
 from screenwise.data.scaffold_network import network_scaffolds
 from screenwise.data.tune_settings import DescriptorRules, FoldRules, TuneSettings
-from screenwise.represent.fingerprint import Fingerprint
+from screenwise.errors import StructureError
+from screenwise.processes import Workers
 from screenwise.represent.fingerprint_store import how_computed
 from screenwise.represent.sphere_exclusion import sphere_folds
+
+_CHUNK = 500
 
 REFERENCE_SET = (
     "CC(=O)Oc1ccccc1C(=O)O",
@@ -91,14 +95,62 @@ def describe(smiles: Any, settings: TuneSettings, secret: str = "") -> Compounds
 def hashed_substructures(smiles: Any, rules: DescriptorRules) -> csr_array:
     """Return (n, columns) uint8 features before any permutation.
 
+    Raises
+    ------
+    StructureError
+        If a structure cannot be read.
+
     Examples
     --------
     >>> hashed_substructures(["CCO"], DescriptorRules()).shape
     (1, 32000)
     """
-    conditions = pd.DataFrame({"smiles": np.asarray(smiles, dtype=object)})
-    counts = Fingerprint("morgan", radius=rules.radius, fold=rules.columns, counts=False).transform(conditions)
-    return counts.astype(np.uint8)
+    codes, distinct = pd.factorize(np.asarray(smiles, dtype=object))
+    jobs, progress = how_computed()
+
+    def tell(chunks: int) -> None:
+        if progress is not None:
+            progress("Computing descriptors", min(chunks * _CHUNK, len(distinct)), len(distinct))
+
+    chunks = [list(distinct[start : start + _CHUNK]) for start in range(0, len(distinct), _CHUNK)]
+    with Workers(_columns_of_chunk, rules, jobs if len(distinct) >= PARALLEL_FROM else 1) as workers:
+        parts = list(workers.in_order(chunks, tell))
+    columns = np.concatenate([np.empty(0, np.int32), *(part[0] for part in parts)])
+    starts = np.cumsum(np.concatenate([np.zeros(1, np.int64), *(part[1] for part in parts)]))
+    table = csr_array((np.ones(len(columns), np.uint8), columns, starts), shape=(len(distinct), rules.columns))
+    return table if len(distinct) == len(codes) else table[codes]
+
+
+def _columns_of_chunk(rules: DescriptorRules, smiles: list[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Return the columns of structures, ascending in each, and how many each has."""
+    from rdkit.Chem import rdFingerprintGenerator  # noqa: PLC0415
+
+    generator = rdFingerprintGenerator.GetMorganGenerator(radius=rules.radius, fpSize=rules.columns)
+    with quiet_rdkit():
+        rows = [np.array(generator.GetFingerprint(_plain_molecule(text)).GetOnBits(), np.int32) for text in smiles]
+    return np.concatenate([np.empty(0, np.int32), *rows]), np.array([len(row) for row in rows], np.int64)
+
+
+def _plain_molecule(text: str) -> Any:
+    """Read what Morgan substructures ask for: atoms, rings and aromatic bonds, not stereochemistry or conjugation."""
+    from rdkit import Chem  # noqa: PLC0415
+
+    flags = Chem.SanitizeFlags
+    asked = flags.SANITIZE_PROPERTIES | flags.SANITIZE_SYMMRINGS | flags.SANITIZE_KEKULIZE
+    molecule = None if "[H" in text else Chem.MolFromSmiles(text, sanitize=False)
+    try:
+        if molecule is not None:
+            Chem.SanitizeMol(molecule, asked | flags.SANITIZE_SETAROMATICITY | flags.SANITIZE_ADJUSTHS)
+    except ValueError:  # a group that RDKit rewrites when it reads with all steps
+        molecule = None
+    molecule = Chem.MolFromSmiles(text) if molecule is None else molecule
+    if molecule is None or molecule.GetNumAtoms() == 0:
+        message = (
+            f"The structure {text[:80]!r} cannot be read, so it has no descriptor. "
+            "Give structures in the form that `parent_forms` returns, without the refused ones."
+        )
+        raise StructureError(message)
+    return molecule
 
 
 def assign_folds(
