@@ -11,6 +11,7 @@ from scipy.sparse import csr_array
 from screenwise.errors import ColumnError, ConfigError, ModelError
 from screenwise.models.multitask import MultiTask, MultiTaskConfig
 from screenwise.models.multitask_config import settle
+from screenwise.models.multitask_store import FORMAT
 from screenwise.run import Run
 from screenwise.screen import Targets, make_screen
 from screenwise.train.checkpoint import read_checkpoint, write_checkpoint
@@ -241,7 +242,7 @@ def test_files_of_other_versions_are_refused(fitted, tmp_path):
     path = tmp_path / "multitask.safetensors"
     tensors, head = read_checkpoint(path)
     write_checkpoint(path, tensors, {name: value for name, value in head.items() if name != "multitask"})
-    with pytest.raises(ModelError, match=r"another version of screenwise \(format 1, not 2\). Fit it again"):
+    with pytest.raises(ModelError, match=rf"another version of screenwise \(format 1, not {FORMAT}\). Fit it again"):
         MultiTask.load(tmp_path)
 
 

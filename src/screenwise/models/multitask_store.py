@@ -20,8 +20,8 @@ from screenwise.prediction import CalibrationCells
 from screenwise.train.checkpoint import read_checkpoint, write_checkpoint
 from screenwise.train.device import choose_device
 
-FORMAT = 2
-"""Of the file; 1 had one head for all tasks."""
+FORMAT = 3
+"""Of the file; another one is refused."""
 
 
 @dataclass(frozen=True)
