@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from screenwise.design.spending import buy_hits
+from screenwise.design.rules import Prices, Rules
+from screenwise.design.spending import buy_hits, leave_for_rest
 from screenwise.errors import DesignError
 
 
@@ -65,3 +66,34 @@ def test_forced_missing_and_wrong_candidates():
         buy_hits(chance, cost, 7.5, 3, keys_of(4), first=[2, 3])
     with pytest.raises(DesignError, match="Candidate 1 costs -1"):
         buy_hits(chance, np.array([1.0, -1.0, 1.0, 1.0]), 7.5, 3, keys_of(4))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 12), st.floats(1.0, 60.0))
+def test_money_for_the_other_wells_is_left_where_something_costs_little(seed, wells, budget):
+    rng = np.random.default_rng(seed)
+    scaffold = rng.integers(-1, 8, (1, 30))
+    prices = Prices(np.ones(30), ((scaffold, 10.0),), 0.0, None, np.zeros(30, np.int64), budget)
+    rules, order = Rules((), np.ones(30, bool), prices=prices), rng.permutation(30)
+    rounds = []
+    for rule in (rules.allowed, lambda picks: leave_for_rest(rules, picks, wells)):
+        picks = []
+        while len(picks) < wells:
+            mask = rule(picks)
+            follows = [row for row in order if mask[row] and row not in picks]
+            if not follows:
+                break
+            picks.append(int(follows[0]))
+        rounds.append(picks)
+    plain, saving = rounds
+    assert prices.total(np.asarray(saving, np.int64)) <= budget * (1 + 1e-6)
+    # as many wells as there are candidates that need nothing new are never given up
+    assert len(saving) >= min(wells, int((scaffold < 0).sum()), int(budget))
+    assert len(saving) >= len(plain)
+    if budget >= 11 * wells:
+        assert saving == plain
+
+
+def test_without_a_budget_all_that_is_open_may_follow():
+    rules = Rules((), np.array([True, False, True]))
+    assert leave_for_rest(rules, [], 3).tolist() == [True, False, True]

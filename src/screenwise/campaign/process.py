@@ -30,6 +30,7 @@ from screenwise.design.acquisition import (
     pick_thompson,
     pick_top,
 )
+from screenwise.design.spending import leave_for_rest
 from screenwise.errors import DesignError
 from screenwise.prediction import Prediction
 from screenwise.protocols import Posterior
@@ -197,7 +198,7 @@ def batch_ucb(posterior: Posterior, rows: NDArray[np.int64], kappa: float, plan:
     rules, pending = plan.rules.among(rows), np.searchsorted(rows, plan.pending).tolist()
 
     def allowed(picks: Any) -> NDArray[np.bool_]:
-        return rules.allowed(picks[len(pending) :])
+        return leave_for_rest(rules, picks[len(pending) :], plan.request.wells)
 
     picks = pick_batch_ucb(
         posterior,

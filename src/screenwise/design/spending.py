@@ -9,8 +9,11 @@ from numba import njit
 from numpy.typing import NDArray
 
 from screenwise.design.picking import Allowed, best_left, check_size, open_mask
+from screenwise.design.rules import Rules
 from screenwise.errors import DesignError
 
+WITHIN = 1e-9
+"""Difference of two costs, over the larger, that the order of a sum makes."""
 HALVINGS = 60
 """Halvings of the price of money: as many as double precision tells apart."""
 
@@ -88,6 +91,50 @@ def buy_hits(  # noqa: PLR0913 -- what is bought, for how much, and the form of 
     return Purchase(
         rows, float(np.nansum(hits[rows])), float(price[rows].sum()), float(np.nansum(hits[forced])) + bound
     )
+
+
+def leave_for_rest(rules: Rules, picks: Sequence[int], wells: int) -> NDArray[np.bool_]:
+    """Return the (n,) mask of what may follow some picks and leaves money for the other wells of the round.
+
+    Taken in the order of their scores, candidates that need something new spend a tight budget on the first
+    wells and leave the others empty, although candidates that need nothing new would cost next to nothing. So
+    a pick must leave the lowest price for each further well, for as many as there are candidates at that price.
+    Where no candidate does, the plain rules hold.
+
+    Parameters
+    ----------
+    rules
+        Of n candidates.
+    picks
+        So far.
+    wells
+        Of the round.
+
+    Examples
+    --------
+    >>> from screenwise.design.rules import Prices
+    >>> own, scaffold = np.ones(4), np.array([[0, 1, -1, -1]])
+    >>> prices = Prices(own, ((scaffold, 10.0),), 0.0, None, np.zeros(4, np.int64), 23.0)
+    >>> rules = Rules((), np.ones(4, bool), prices=prices)
+    >>> rules.allowed([0]).tolist(), leave_for_rest(rules, [0], 4).tolist()
+    ([True, True, True, True], [False, False, True, True])
+    """
+    mask = rules.allowed(picks)
+    prices, after = rules.prices, wells - len(picks) - 1
+    if prices is None or not np.isfinite(prices.budget) or after < 1:
+        return mask
+    rows = np.asarray(picks, np.int64)
+    mask[rows] = False
+    if not mask.any():
+        return mask
+    further = prices.further(rows)
+    least = float(further[mask].min())
+    cheap = mask & (further <= least * (1 + WITHIN))
+    left = prices.budget - prices.total(rows)
+    # one of the cheap ones is not left for later when it is taken now
+    rest = least * np.minimum(after, int(cheap.sum()) - cheap)
+    kept = mask & (further + rest <= left * (1 + WITHIN))
+    return kept if kept.any() else mask
 
 
 def _price_of_money(
