@@ -127,7 +127,8 @@ def _columns_of_chunk(rules: DescriptorRules, smiles: list[str]) -> tuple[NDArra
 
     generator = rdFingerprintGenerator.GetMorganGenerator(radius=rules.radius, fpSize=rules.columns)
     with quiet_rdkit():
-        rows = [np.array(generator.GetFingerprint(_plain_molecule(text)).GetOnBits(), np.int32) for text in smiles]
+        found = [generator.GetCountFingerprint(_plain_molecule(text)).GetNonzeroElements() for text in smiles]
+    rows = [np.array(sorted(columns), np.int32) for columns in found]
     return np.concatenate([np.empty(0, np.int32), *rows]), np.array([len(row) for row in rows], np.int64)
 
 
