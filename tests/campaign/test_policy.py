@@ -24,7 +24,7 @@ from screenwise.design.constraints import Constraints
 from screenwise.errors import ColumnError, ConfigError, DesignError
 from screenwise.models import make_model
 from screenwise.models.gp import GaussianProcess
-from screenwise.screen import make_screen
+from screenwise.screen import ABOVE, BELOW, make_screen
 from screenwise.simulate.replay import ReplaySettings, choose_at_random, run_replay
 
 TASK = "growth"
@@ -71,6 +71,19 @@ def test_objectives_read_and_turn_values(text, value, wanted):
     assert objective.utility(np.array(value)).tolist() == wanted
     assert Objective.parse(str(objective)) == objective
     np.testing.assert_array_equal(np.abs(objective.value(objective.utility(value))), np.abs(value))
+
+
+@pytest.mark.parametrize(
+    ("direction", "value", "sure"),
+    [("maximize", 5.0, ">"), ("minimize", -5.0, "<"), ("absolute", 5.0, ">"), ("absolute", -5.0, "<")],
+)
+def test_a_bound_is_a_hit_where_it_leaves_nothing_worse_open(direction, value, sure):
+    objective, sign = Objective(direction, "growth"), {"<": BELOW, ">": ABOVE}
+    threshold = abs(value) if direction == "absolute" else value
+    for relation in "<>":
+        own = np.array([sign[relation], 0, sign[relation]])
+        values = np.array([value, value, 0.9 * value])
+        assert objective.reached(values, own, threshold).tolist() == [relation == sure, True, False]
 
 
 @pytest.mark.parametrize("text", ["growth", "maximise:growth", "maximize:", ":", "max:growth"])

@@ -121,22 +121,24 @@ def lean_by_round(state: State, pool: pd.DataFrame, studied: Studied) -> pd.Data
     as many wells, those studied most of all that is measured by then) and hits at random (of as many of those), both
     missing where the round is all that is measured, hits so far, auroc (of these hits by how much they are studied;
     0.5 = no better than chance).
-    A hit reaches the threshold; without one it is among the best 5 % of all that is measured now.
+    A hit surely reaches the threshold (`Objective.reached`), as in a status; without one it is among the best 5 % of
+    all that is measured now.
     """
     objective = Objective.parse(state.settings.objective)
     cells = state.cells()
     cells = cells[(cells["task"] == state.tasks[0]) & (cells["reason"] == "")]
     rounds = state.by_round()
     rounds = rounds[rounds["standing"] == "measured"].drop_duplicates("condition_id")
-    known = rounds.merge(cells[["condition_id", "value"]], on="condition_id")
+    known = rounds.merge(cells[["condition_id", "value", "relation"]], on="condition_id")
     if known.empty:
         return pd.DataFrame(columns=ROUNDS)
     row = pd.Index(pool["condition_id"]).get_indexer(known["condition_id"])
     number, score, share = known["round"].to_numpy(), studied.score[row], studied.share[row]
-    utility = np.asarray(objective.utility(known["value"].to_numpy()), np.float64)
     threshold = state.settings.threshold
-    edge = np.quantile(utility, 1 - HITS) if threshold is None else objective.utility(np.array([threshold]))[0]
-    hit = utility >= edge
+    if threshold is None:
+        best = np.quantile(objective.utility(known["value"].to_numpy()), [1 - HITS])
+        threshold = float(objective.value(best)[0])
+    hit = objective.reached(known["value"], known["relation"], threshold)
     lines = []
     for one in np.unique(number):
         own, now = number == one, number <= one

@@ -9,6 +9,7 @@ from scipy.special import ndtri
 from scipy.stats import rankdata
 
 from screenwise.errors import ConfigError
+from screenwise.screen import ABOVE, BELOW
 
 DIRECTIONS = ("maximize", "minimize", "absolute")
 
@@ -61,6 +62,20 @@ class Objective:
     def value(self, utility: NDArray[Any]) -> NDArray[np.float64]:
         """Turn utilities back into the task's units; for `absolute` the size of the effect."""
         return -np.asarray(utility, np.float64) if self.direction == "minimize" else np.asarray(utility, np.float64)
+
+    def reached(self, value: NDArray[Any], relation: NDArray[Any], threshold: float) -> NDArray[np.bool_]:
+        """Return (n,) whether values are surely at least as good as a threshold: a bound that leaves worse open is not.
+
+        Examples
+        --------
+        >>> relation = np.array([1, -1, 0])  # above 5, below 5, and 5
+        >>> Objective("maximize", "pic50").reached(np.full(3, 5.0), relation, 5.0).tolist()
+        [True, False, True]
+        """
+        value = np.asarray(value, np.float64)
+        falling = value < 0 if self.direction == "absolute" else self.direction == "minimize"
+        open_below = np.asarray(relation) == np.where(falling, ABOVE, BELOW)
+        return np.asarray((self.utility(value) >= self.utility(np.array([threshold]))) & ~open_below)
 
 
 @dataclass(frozen=True)

@@ -150,13 +150,13 @@ def past_outcomes(state: State) -> Outcomes:
     cells = cells[(cells["task"] == state.tasks[0]) & (cells["reason"] == "")]
     first = state.by_round()
     first = first[first["standing"] == "measured"].drop_duplicates("condition_id")
-    values = first.merge(cells[["condition_id", "value"]], on="condition_id")
+    values = first.merge(cells[["condition_id", "value", "relation"]], on="condition_id")
     utility = np.asarray(objective.utility(values["value"].to_numpy()), np.float64)
     number = values["round"].to_numpy(np.int64)
     rounds = tuple(tuple(utility[number == one].tolist()) for one in np.unique(number))
     found = 0
     if settings.threshold is not None:
-        found = int((utility >= objective.utility(np.array([settings.threshold]))[0]).sum())
+        found = int(objective.reached(values["value"], values["relation"], settings.threshold).sum())
     return Outcomes(state.round, spent(state), found=found, utilities=rounds)
 
 

@@ -44,6 +44,7 @@ def summarise(state: State, pool: pd.DataFrame, events: list[Event]) -> dict[str
     values = _values(state)
     threshold = state.settings.threshold
     objective = Objective.parse(state.settings.objective)
+    hits = None if threshold is None else int(objective.reached(values["value"], values["relation"], threshold).sum())
     return {
         "state": state.name,
         "next": NEXT[state.name],
@@ -57,7 +58,7 @@ def summarise(state: State, pool: pd.DataFrame, events: list[Event]) -> dict[str
         "wells": _wells(state),
         "best": _best(values, objective, pool),
         "threshold": threshold,
-        "hits": None if threshold is None else int(_hits(values, objective, threshold).sum()),
+        "hits": hits,
         "quarantined": len(state.quarantined),
         "evidence": state.evidence[-1] if state.evidence else {},
         "by_round": _by_round(state, values, objective),
@@ -125,15 +126,6 @@ def _best(values: pd.DataFrame, objective: Objective, pool: pd.DataFrame) -> dic
     row = pool[pool["condition_id"] == first["condition_id"]].iloc[0]
     own = {str(name): str(row[name]) for name in pool.columns if not name.startswith("feature:")}
     return {"value": float(first["value"]), "relation": SIGNS[int(first["relation"])], **own}
-
-
-def _hits(values: pd.DataFrame, objective: Objective, threshold: float) -> Any:
-    """Whether a value is surely at least as good as the threshold; a bound on the wrong side is no hit."""
-    utility = np.asarray(objective.utility(values["value"].to_numpy()), np.float64)
-    goal = float(np.asarray(objective.utility(np.array([threshold])))[0])
-    relation = values["relation"].to_numpy()
-    against = BELOW if float(np.diff(np.asarray(objective.utility(np.array([1.0, 2.0]))))[0]) > 0 else ABOVE
-    return (utility >= goal) & (relation != against)
 
 
 def _by_round(state: State, values: pd.DataFrame, objective: Objective) -> list[dict[str, Any]]:
