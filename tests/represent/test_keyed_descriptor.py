@@ -48,6 +48,8 @@ def test_columns_are_those_of_a_molecule_read_with_all_steps():
 def test_a_structure_that_cannot_be_read_is_named():
     with pytest.raises(StructureError, match="'C1CC' cannot be read"):
         hashed_substructures(["CCO", "C1CC"], DescriptorRules())
+    with pytest.raises(StructureError, match="'' cannot be read"):
+        hashed_substructures(["CCO", None, "CN"], DescriptorRules())
 
 
 @pytest.mark.parametrize("kind", ["lsh", "scaffold", "random"])

@@ -105,7 +105,8 @@ def hashed_substructures(smiles: Any, rules: DescriptorRules) -> csr_array:
     >>> hashed_substructures(["CCO"], DescriptorRules()).shape
     (1, 32000)
     """
-    codes, distinct = pd.factorize(np.asarray(smiles, dtype=object))
+    # a missing structure is an empty one, which is refused: without a code it would get the features of the last
+    codes, distinct = pd.factorize(pd.Series(np.asarray(smiles, dtype=object)).fillna(""))
     jobs, progress = how_computed()
 
     def tell(chunks: int) -> None:
