@@ -102,6 +102,12 @@ def test_time_reads_dates():
     assert [fold.test.tolist() for fold in folds] == [[True, False, False, False], [False, True, False, False]]
 
 
+def test_a_missing_structure_has_the_empty_scaffold():
+    assert scaffolds(["c1ccccc1C", None, "C1CC1", np.nan]).tolist() == ["c1ccccc1", "", "C1CC1", ""]
+    assert scaffolds([None]).tolist() == [""]
+    assert scaffolds([]).tolist() == []
+
+
 def test_seed_decides_and_order_of_rows_does_not_matter_for_scaffolds():
     screen = compounds()
     one, same, other = (make_folds("random", screen, seed=seed)[0].test for seed in (0, 0, 1))

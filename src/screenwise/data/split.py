@@ -177,7 +177,7 @@ def make_folds(
 def scaffolds(smiles: Sequence[str]) -> NDArray[Any]:
     """Return (n,) Bemis-Murcko scaffolds as SMILES without stereochemistry; empty where there is no ring.
 
-    An unreadable structure has the empty scaffold too. Results are kept in memory by SMILES.
+    An unreadable or missing structure has the empty scaffold too. Results are kept in memory by SMILES.
 
     References
     ----------
@@ -192,7 +192,7 @@ def scaffolds(smiles: Sequence[str]) -> NDArray[Any]:
 
     with quiet_rdkit():
         codes, distinct = pd.factorize(np.asarray(list(smiles), dtype=object))
-        found = np.array([_scaffold(text) for text in distinct] or [""], dtype=object)
+        found = np.array([*map(_scaffold, distinct), ""], dtype=object)  # the last answers for what is missing
     return found[codes]
 
 
