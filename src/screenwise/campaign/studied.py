@@ -23,11 +23,11 @@ NUMBERS = {"n_sets": "sets", "n_interactions": "interactions", "n_links": "disea
 LEAST_KNOWN = 0.1
 """Share of the genes that a public table must name for its counts to be used: else it speaks of other genes."""
 ABSENT = (
-    "not known: neither the pool nor a public table counts the sets, interactions or links of these genes. Join a "
+    "not known: neither the pool nor a public table tells these genes apart by sets, interactions or links. Join a "
     "table of gene sets (columns gene, gene_set) with --features SETS.csv, or set SCREENWISE_DATA to the folder of "
     "public data."
 )
-"""What is said of genes that nothing is known of."""
+"""What is said of genes of which nothing is known, or of all the same."""
 _DECIMALS = 9
 _SUFFIXES = ("", "_a", "_b", "_c", "_d", "_e")
 
