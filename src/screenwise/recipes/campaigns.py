@@ -109,7 +109,7 @@ def _plate_notes(settings: CampaignSettings, plates: int) -> list[str]:
             f"and {(plates - 1) * rules.capacity} would need a plate less."
         )
     alone = settings.constraints.one_per_plate
-    if plates == 1 and alone:
+    if plates == 1 and alone and settings.constraints.plates is None:
         notes.append(
             f"A round is one plate, so all of it has one {' and '.join(alone)}; the rule plates = 3 would allow three."
         )
