@@ -14,7 +14,10 @@ CENSORED = ("squared", "tobit", "value", "drop")
 
 @dataclass(frozen=True)
 class MultiTaskConfig:
-    """Settings of the multi-task network. None = chosen by what the screen has."""
+    """Settings of the multi-task network. None = chosen by what the screen has.
+
+    "With labels" is said of screens in which assays have labels beside their values, or that have labels alone.
+    """
 
     kinds: tuple[str, ...] = ("morgan", "feature_morgan", "torsion")
     """Kinds of substructures that are counted."""
