@@ -376,11 +376,8 @@ def censored(values):
 def summary(found, gains, out):
     """Return figures with names of their own: single folds and means over folds."""
     figures = {}
-    for title, short in (
-        ("auc_roc", "auc"),
-        ("auc_roc_others", "auc_others"),
-        ("calibrated_auc_pr", "calibrated_auc_pr"),
-    ):
+    short_of = {"auc_roc": "auc", "auc_roc_others": "auc_others", "calibrated_auc_pr": "calibrated_auc_pr"}
+    for title, short in short_of.items():
         for name, values in found.get(title, {}).items():
             figures[f"{name}_{short}_mean"] = round(float(np.mean(values)), 4)
             figures |= {f"{name}_{short}_fold{place}": value for place, value in enumerate(values) if len(values) == 4}
