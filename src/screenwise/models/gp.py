@@ -19,10 +19,9 @@ from threadpoolctl import threadpool_limits
 
 from screenwise.condition import condition_ids
 from screenwise.config import from_mapping, to_mapping
-from screenwise.data.split import scaffolds
 from screenwise.errors import ConfigError, ModelError
 from screenwise.models.borrow import learn_borrowing
-from screenwise.models.gp_held_out import held_out_scores, left_out_cells, series_apart
+from screenwise.models.gp_held_out import held_out_scores, left_out_cells, scaffold_codes, series_apart
 from screenwise.models.gp_kernels import choose_kernels, chunks, readable_features, training_kernels
 from screenwise.models.gp_posterior import Factor, TaskPosterior
 from screenwise.models.gp_store import Fitted, load_fitted, save_fitted
@@ -288,14 +287,10 @@ class GaussianProcess:
         )
 
     def _groups(self, conditions: pd.DataFrame) -> NDArray[np.int64] | None:
-        """Return (n,) scaffold codes, a code of its own where there is no ring; None without SMILES."""
+        """Return (n,) codes of conditions that are left out together; None = each alone."""
         if not (self.config.conformal and self.config.leave_out == "scaffold" and "smiles" in conditions.columns):
             return None
-        scaffold = np.asarray(scaffolds(conditions["smiles"].tolist()), object)
-        codes = pd.factorize(scaffold)[0].astype(np.int64)
-        alone = scaffold == ""
-        codes[alone] = codes.max() + 1 + np.arange(alone.sum())
-        return codes
+        return scaffold_codes(conditions["smiles"])
 
     def _unmeasured(self) -> list[int]:
         fitted = self._state()

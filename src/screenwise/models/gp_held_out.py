@@ -1,14 +1,32 @@
 """What a fitted Gaussian process says of its own training cells without having learned from them."""
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
+from screenwise.data.split import scaffolds
 from screenwise.models.gp_store import Fitted
 from screenwise.models.gp_task import TaskFit
 from screenwise.prediction import CalibrationCells
 
 MOST_TOGETHER = 4000
 """Rows of one scaffold that are left out together at most: the cost grows with the cube of their number."""
+
+
+def scaffold_codes(smiles: pd.Series) -> NDArray[np.int64]:
+    """Return (m,) codes of scaffolds; without a ring a compound is a scaffold of its own, and each missing one is.
+
+    Examples
+    --------
+    >>> scaffold_codes(pd.Series(["Cc1ccccc1", "CCO", "Oc1ccccc1", "CO", "CCO", None, None])).tolist()
+    [0, 1, 0, 2, 1, 4, 5]
+    """
+    compound, texts = pd.factorize(smiles.fillna(""))
+    found = scaffolds(texts.tolist())
+    codes = np.asarray(pd.factorize(np.where(found == "", texts, found))[0][compound], np.int64)
+    missing = np.asarray(texts == "")[compound]
+    codes[missing] = codes.max(initial=-1) + 1 + np.arange(missing.sum())
+    return codes
 
 
 def series_apart(

@@ -10,10 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from screenwise.data.split import scaffolds
 from screenwise.errors import ColumnError
 from screenwise.evaluate.calibration import FACTOR_ROWS, limited_factor
-from screenwise.models.gp_held_out import series_apart
+from screenwise.models.gp_held_out import scaffold_codes, series_apart
 from screenwise.models.pooled_counts import Columns, Counts, learn_columns
 from screenwise.models.pooled_group import LABELS, GroupFit, GroupOutcome, LeftOut, Lesson, Shape, fit_group
 from screenwise.models.pooled_probability import Curves, learn_curves
@@ -190,19 +189,6 @@ def _compounds(screen: Screen) -> tuple[NDArray[np.int64], Counts, Columns]:
     compound = np.full(len(screen), -1)
     compound[measured] = np.where((code >= 0) & np.append(counts.readable, values=False)[code], code, -1)
     return compound, counts, columns
-
-
-def scaffold_codes(smiles: pd.Series) -> NDArray[np.int64]:
-    """Return (m,) codes of the compounds' scaffolds; without a ring a compound is a scaffold of its own.
-
-    Examples
-    --------
-    >>> scaffold_codes(pd.Series(["Cc1ccccc1", "CCO", "Oc1ccccc1", "CO", "CCO"])).tolist()
-    [0, 1, 0, 2, 1]
-    """
-    text, compounds = pd.factorize(smiles)
-    found = scaffolds(compounds.tolist())
-    return np.asarray(pd.factorize(np.where(found == "", compounds, found))[0][text], np.int64)
 
 
 def _held_out(
