@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from screenwise.data.assay import Assay
+from screenwise.data.columns import listed
 from screenwise.data.split import SPLITS, Fold, make_folds
 from screenwise.data.table import write_table
 from screenwise.errors import ConfigError
@@ -77,7 +78,7 @@ def _row(split: str, line: pd.Series) -> dict[str, Any]:
 
 
 def _models(settings: CompareSettings) -> list[str]:
-    asked = list(AUTO) if settings.models == "auto" else [name.strip() for name in settings.models.split(",")]
+    asked = list(AUTO) if settings.models == "auto" else listed([settings.models])
     unknown = [name for name in asked if name not in MODELS]
     if unknown:
         message = f"There is no model {unknown[0]!r}; the models are {', '.join(MODELS)}."
@@ -86,7 +87,7 @@ def _models(settings: CompareSettings) -> list[str]:
 
 
 def _splits(settings: CompareSettings, data: Assay) -> tuple[dict[str, list[Fold]], list[str]]:
-    asked = [name.strip() for name in settings.splits.split(",") if name.strip()]
+    asked = listed([settings.splits])
     notes = []
     if settings.splits == CompareSettings().splits and "smiles" not in data.screen.conditions.columns:
         asked.remove("scaffold")

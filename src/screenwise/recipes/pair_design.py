@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from screenwise.campaign.policy import Objective, Request, policy_for, propose_from
 from screenwise.condition import condition_ids
+from screenwise.data.columns import listed
 from screenwise.data.labels import condition_columns, genes_of
 from screenwise.design.plate import PlateRules, layout, write_plate
 from screenwise.errors import ConfigError, DesignError
@@ -147,7 +148,7 @@ def _measured(screen: Screen) -> tuple[set[str], set[tuple[str, ...]]]:
 def _genes(ask: PairAsk, singles: set[str]) -> list[str]:
     if ask.genes is None:
         return sorted(singles)
-    genes = sorted({name.strip() for name in ask.genes.split(",") if name.strip()})
+    genes = sorted(set(listed([ask.genes])))
     if len(genes) < 2:  # noqa: PLR2004
         message = f"--genes names {len(genes)} gene; a pair needs two, such as --genes TP53,MYC,KLF1."
         raise ConfigError(message)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from screenwise.data.columns import listed
 from screenwise.data.labels import genes_of
 from screenwise.data.pair_split import PAIR_SPLITS, PairFold, pair_folds, write_pair_folds
 from screenwise.data.profile_screen import Profiles
@@ -213,7 +214,7 @@ def _best(models: list[str], mean: NDArray[np.float64], *, higher: bool) -> int 
 
 
 def _names(text: str) -> list[str]:
-    return list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    return list(dict.fromkeys(listed([text])))
 
 
 def _work(names: list[str], folds: dict[str, list[PairFold]]) -> Iterator[tuple[str, str, tuple[int, PairFold]]]:

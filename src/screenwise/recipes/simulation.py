@@ -1,7 +1,7 @@
 """Replay measured screens with several policies, from the same starts."""
 
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from screenwise.campaign.rules import checked_rules
 from screenwise.campaign.state import CampaignSettings
 from screenwise.campaign.studied import MostStudied, how_studied, names_genes, surely_studied
 from screenwise.config import to_mapping
+from screenwise.data.columns import listed
 from screenwise.data.datasets import POOLS, Pool
 from screenwise.data.replicate import one_row_per_condition
 from screenwise.data.table import write_table
@@ -137,7 +138,7 @@ def _check(settings: SimulateSettings, out: Path) -> None:
 
 def _pools(text: str) -> list[str]:
     """Return the pools of a list; a file may have a comma in its name."""
-    names = [text] if Path(text).exists() else [name.strip() for name in text.split(",") if name.strip()]
+    names = [text] if Path(text).exists() else listed([text])
     labels = [_label(name) for name in names]
     doubled = [label for label in labels if labels.count(label) > 1]
     if doubled or not names:
@@ -246,8 +247,7 @@ def _pictures(curves: pd.DataFrame) -> dict[str, str]:
 
 
 def _policies(settings: SimulateSettings) -> dict[str, Any]:
-    asked: Iterable[str] = (name.strip() for name in settings.policy.split(","))
-    return {name: named_policy(name) for name in dict.fromkeys([*filter(None, asked), *ALWAYS])}
+    return {name: named_policy(name) for name in dict.fromkeys([*listed([settings.policy]), *ALWAYS])}
 
 
 def _beside_fame(policies: dict[str, Any], screen: Screen) -> dict[str, Any]:
