@@ -109,7 +109,7 @@ def test_how_much_genes_are_studied_tells_some_hits_of_a_real_screen():
     effect = np.abs(data.targets.dense()[:, 0])
     hit = (effect >= np.quantile(effect, 0.95)).astype(float)
     auroc = roc_auc(hit, how_studied(data.conditions).score, np.zeros(len(hit), int), 1)[0]
-    assert 0.60 < auroc < 0.64, "default_model.md 7.5: .635 where the three numbers are fitted"
+    assert 0.60 < auroc < 0.64, "the specification has 0.635, with fitted weights of the three numbers"
 
 
 def test_it_stands_in_replays():
