@@ -63,6 +63,9 @@ def test_counts_may_stand_in_tables_of_descriptors_and_pairs_are_summed():
     np.testing.assert_allclose(how_studied(pairs).score, [1, -1])
     two = pd.DataFrame({"gene": ["A", "B"], "sets:go": ["x|y", "x"], "sets:kegg": ["z", "y"]})
     np.testing.assert_allclose(how_studied(two).score, [1, -1])
+    # of single genes a set may be called as a member of a pair is
+    component = pd.DataFrame({"gene": ["A", "B"], "sets:go_c": ["x|y", "x"]})
+    np.testing.assert_allclose(how_studied(component).score, [1, -1])
 
 
 def test_numbers_are_joined_as_logarithms_on_one_scale():

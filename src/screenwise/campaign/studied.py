@@ -134,7 +134,7 @@ def _members(conditions: pd.DataFrame) -> list[str]:
 def _own_counts(conditions: pd.DataFrame, name: str, suffix: str) -> NDArray[np.float64] | None:
     """Return the (n,) counts that the conditions carry of one member; None = they do not."""
     columns = [str(column) for column in conditions.columns if str(column).startswith(SETS)]
-    own = [column for column in columns if _suffix(column) == suffix]
+    own = [column for column in columns if column.endswith(suffix)]
     if name == "n_sets" and own:
         total = np.zeros(len(conditions))
         for column in own:
@@ -173,8 +173,3 @@ def _public_table(name: str, folders: tuple[str, ...]) -> pd.Series | None:
 
 def _symbols(genes: pd.Series) -> pd.Series:
     return genes.astype("string").fillna("").str.strip().str.upper().astype(object)
-
-
-def _suffix(name: str) -> str:
-    """Return which member of a condition a column is of; "" = there is one only."""
-    return name[-2:] if name.endswith(_SUFFIXES[1:]) else ""
