@@ -4,7 +4,7 @@ The two largest targets of chembl30 (32 random wells, then 6 rounds of 96; hits 
 gene descriptors are in the data folder, ifng (8 rounds of 128, the first at random; hits = strongest
 5 % of either sign; forest and process read the same descriptors); with `--pools` the further pools of
 `POOLS`, each from a random first round. All policies of a seed begin from
-the same wells. Screens of genes also show `studied`: the genes of most known sets first, whatever was
+the same wells. Screens of genes also show `studied`: the most studied genes first, whatever was
 measured. CPU seconds of one thread a seed; what is computed of a pool once (structures, tables of
 similarities), apart, as `prepare_cpu_s`.
 """
@@ -89,14 +89,14 @@ def warm(proposer, screen, objective, settings):
 
 
 def fame(screen, objective, hits):
-    """Return the area under the ROC curve of hits by the number of a gene's sets alone."""
+    """Return the area under the ROC curve of hits by how much a gene is studied alone."""
     known = how_studied(screen.conditions)
     if known is None:
         return {}
     value = screen.take_tasks([screen.task_index(objective.task)]).targets.dense()[:, 0]
     there = np.isfinite(value)
     hit = mark_hits(objective.utility(value[there]), hits)
-    area = roc_auc(hit.astype(float), known[there], np.zeros(len(hit), int), 1)[0]
+    area = roc_auc(hit.astype(float), known.score[there], np.zeros(len(hit), int), 1)[0]
     return {"value": round(float(area), 4)}
 
 
