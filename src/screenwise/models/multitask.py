@@ -22,6 +22,7 @@ from screenwise.models.measured import missing_note
 from screenwise.models.multitask_calibration import calibrate, member_outputs
 from screenwise.models.multitask_cells import CellTable, Lots
 from screenwise.models.multitask_config import (
+    Labels,
     MultiTaskConfig,
     Settled,
     network_shape,
@@ -121,7 +122,7 @@ class MultiTask:
         paired = bool((paired_values(screen.tasks) >= 0).any())
         numbers = any(str(name).startswith(FEATURE) for name in screen.conditions.columns)
         alone = bool((screen.tasks["kind"] == "classification").all())
-        labels = "beside" if paired else "alone" if alone else "none"
+        labels: Labels = "beside" if paired else "alone" if alone else "none"
         settled = settle(self.config, len(screen), labels=labels, numbers=numbers)
         inputs = self._inputs(settled).fit(screen.conditions)
         screen, read = self._usable(screen, inputs)

@@ -1,6 +1,7 @@
 """Settings of the multi-task network, and how those left open are chosen by what a screen has."""
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from screenwise.errors import ConfigError
 from screenwise.models.multitask_network import NetworkShape
@@ -9,6 +10,8 @@ from screenwise.train.loop import Training
 
 SMALL_SCREEN = 200_000
 """Conditions up to which labels are learned by several networks, each trained twice."""
+Labels = Literal["beside", "alone", "none"]
+"""Whether assays have labels beside their values, the screen has labels alone, or neither."""
 CENSORED = ("squared", "tobit", "value", "drop")
 
 
@@ -156,7 +159,7 @@ LABELS = replace(
 """Best of what was tried on labels, beside values: 995 assays of ChEMBL, 280 values each."""
 
 
-def settle(config: MultiTaskConfig, rows: int, *, labels: str = "none", numbers: bool = False) -> Settled:
+def settle(config: MultiTaskConfig, rows: int, *, labels: Labels = "none", numbers: bool = False) -> Settled:
     """Return all settings that may be left open.
 
     Parameters
