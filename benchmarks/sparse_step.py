@@ -25,6 +25,7 @@ from unittest.mock import patch
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does
 
 import numpy as np  # noqa: E402 - after the number of threads
 import torch  # noqa: E402
