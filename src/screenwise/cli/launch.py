@@ -114,7 +114,7 @@ def launch(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
-    # torch's idle threads would spin on the processors that the loops of the sparse layer want (two threads: 1.5 times
+    # torch's idle threads would spin on the processors that the loops of the sparse layer want (two threads: 1.4 times
     # the speed of one instead of 0.9); read when torch is loaded, which nothing has done yet
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     code = app.meta(arguments, result_action="return_value")
