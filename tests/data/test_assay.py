@@ -148,6 +148,13 @@ def test_yes_no_tasks_are_classification(tmp_path):
     assert assay.screen.targets.dense()[0, 0] == 1  # yes and no of one compound: yes
 
 
+def test_a_yes_no_column_is_no_concentration_whatever_its_title(tmp_path):
+    toxcast = read_assay(table(tmp_path, "smiles,ATG_NF_kB_CIS_dn,ATG_Xbp1\nCCO,0,1\nCCN,1,1\nCCC,0,0\n"))
+    assert toxcast.screen.task_names == ["ATG_NF_kB_CIS_dn", "ATG_Xbp1"]
+    asked = read_assay(table(tmp_path, "smiles,hit_IC50\nCCO,0\nCCN,1\nCCC,0\n"))
+    assert asked.screen.tasks["kind"].tolist() == ["classification"]
+
+
 def test_h5ad_round_trip(tmp_path):
     screen = make_screen(pd.DataFrame({"gene": ["TP53", "MYC"]}), np.array([[1.0], [2.0]]), ["growth"])
     screen.to_anndata().write_h5ad(tmp_path / "a.h5ad")

@@ -14,9 +14,9 @@ from screenwise.data.quantity import is_concentration, is_p_unit, plain_unit, re
 from screenwise.data.table import Table, column_of
 from screenwise.errors import ColumnError
 
-_DOSE_TYPES = r"(?:(?:ic|ec|ac|xc|cc|lc|gi|tc|tgi|ed|id|ld|td)\d\d|ki|kd|kb|km|mic\d*|potency)"
+_DOSE_TYPES = r"(?:(?:ic|ec|ac|xc|cc|lc|gi|tc|tgi|ed|id|ld|td)\d\d|ki|kd|(?<!nf.)kb|km|mic\d*|potency)"
 DOSE = re.compile(rf"(?:^|[\s_\-:/])({_DOSE_TYPES})(?=$|[\s_\-:/(\[])", re.IGNORECASE)
-"""A concentration at which something happens, as a word of a title: IC50, Ki, EC50, MIC90."""
+"""A concentration at which something happens, as a word of a title: IC50, Ki, EC50, MIC90 (NF-kB is a protein)."""
 P_DOSE = re.compile(rf"(?:^|[\s_\-:/])p({_DOSE_TYPES}|chembl)(?=$|[\s_\-:/(\[])", re.IGNORECASE)
 """The same as -log10 of molar: pIC50, pKi."""
 _BRACKET = re.compile(r"^(?P<name>.*?)[\s_]*[(\[](?P<unit>[^()\[\]]+)[)\]]\s*$")

@@ -171,7 +171,7 @@ def to_common_units(readings: Readings, conditions: pd.DataFrame, layout: Layout
     bare = readings.unit == ""
     already |= bare & p_of
     readings = readings.refuse(np.where(readings.task == "", "the task has no name", "").astype(object), "")
-    unknown = bare & dose_of & ~p_of & (readings.reason == "")
+    unknown = bare & dose_of & ~p_of & (readings.reason == "") & ~_answers(readings)
     if unknown.any() and not (molar | already)[readings.reason == ""].any():
         raise ColumnError(_ask_for_unit(readings, layout, unknown, path))
     readings = readings.refuse(np.where(unknown, _NO_UNIT, "").astype(object), "")
@@ -183,6 +183,13 @@ def to_common_units(readings: Readings, conditions: pd.DataFrame, layout: Layout
     relation = np.where(to_p, -readings.relation, readings.relation).astype(np.int8)
     readings = replace(readings, value=value, unit=unit.astype(object), relation=relation)
     return _one_unit_per_task(readings.refuse(reason, ""))
+
+
+def _answers(readings: Readings) -> NDArray[np.bool_]:
+    """Return (m,) whether a reading is of a column that says yes or no: every value is 0 or 1, NF-kB's name or not."""
+    other = (readings.reason == "") & ~np.isin(readings.value, (0, 1))
+    codes, columns = pd.factorize(readings.column)
+    return np.asarray(np.bincount(codes, other, len(columns))[codes] == 0)
 
 
 def _as_p(
