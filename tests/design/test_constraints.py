@@ -218,6 +218,23 @@ def test_a_plate_is_worth_what_the_round_puts_on_it():
             Constraints(one_per_plate=("line",), plates=wrong)
 
 
+def test_a_plate_is_worth_what_caps_and_stock_leave_on_it():
+    # line a is best throughout, but only three of it may be had: the second plate is another line's
+    pool = pd.DataFrame(
+        {"condition_id": np.arange(20).astype(str), "line": np.repeat(["a", "b"], 10), "lot": "", "left": ""}
+    )
+    score, bench = np.arange(20, 0, -1.0), Bench(8, 2, wells=10)
+    alone = Constraints(one_per_plate=("line",))
+    assert pick(alone, bench, 10, pool, score) == list(range(10))
+    capped = Constraints(one_per_plate=("line",), caps={"line": 3})
+    assert pick(capped, bench, 10, pool, score) == [0, 1, 2, 10, 11, 12]
+    pool.loc[:9, ["lot", "left"]] = ["of a", 3]
+    stock = Constraints(one_per_plate=("line",), stock={"lot": "left"})
+    assert pick(stock, bench, 10, pool, score) == [0, 1, 2, *range(10, 17)]
+    forced = Constraints(one_per_plate=("line",), caps={"line": 3}, must_include=("9",))
+    assert pick(forced, bench, 10, pool, score) == [9, 0, 1, 10, 11, 12], "what must be in takes one of the three"
+
+
 def test_rules_on_plates_hold_for_any_order_of_the_pool():
     rng = np.random.default_rng(0)
     for seed in range(20):

@@ -180,7 +180,8 @@ class Rules:
 
         Taken one by one, the first picks would open a plate each for the values that they happen to have.
         So the plates are chosen as wholes: each value's candidates fill plates from the highest score down, as far
-        as the round fills them, a plate is worth the hits it promises, and the plates worth most are taken. Where no
+        as the round fills them and as caps and stock let a value's candidates stand together, a plate is worth the
+        hits it promises, and the plates worth most are taken. Where no
         probabilities of hits are known, ``1 / (1 + exp((edge - score) / sd))`` stands for them, edge the lowest score
         of a round without the rule.
 
@@ -209,6 +210,7 @@ class Rules:
             edge = np.sort(values)[-min(rule.fill * rule.plates, len(values))]
             chance = expit((values - edge) / (values.std() or 1.0)) if hit is None else np.nan_to_num(hit[known])
             order = np.lexsort((-values, codes[known]))
+            order = order[self._together(known[order])]
             code, worth = codes[known][order], chance[order]
             start = np.searchsorted(code, code)
             block = (np.arange(len(code)) - start) // rule.fill
@@ -221,6 +223,26 @@ class Rules:
             most += np.bincount(chosen, minlength=len(most))
         limit = Limit(codes[None], most * rule.capacity)
         return replace(self, open=self.open & (most > 0)[codes], plates=None, limits=(*self.limits, limit))
+
+    def _together(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the places of rows, the best of each plate value first, that caps and stock let stand on its plates.
+
+        What must be in goes before all others. Each limit is looked at by itself, and each value of the plates too: a
+        cap that two values share is settled when candidates are picked.
+        """
+        places = np.arange(len(rows))
+        if self.plates is None:
+            return places
+        forced = np.isin(rows, self.first)
+        places = np.concatenate([places[forced], places[~forced]])
+        for limit in self.limits:
+            room = np.floor((limit.most + SLACK) / limit.step)
+            for codes in limit.codes:
+                code = codes[rows[places]]
+                before = pd.DataFrame({"plate": self.plates.codes[rows[places]], "code": code})
+                rank = before.groupby(["plate", "code"]).cumcount().to_numpy()
+                places = places[(code < 0) | (rank < room[code])]
+        return np.sort(places)
 
 
 def plates_of(counts: NDArray[Any], capacity: int) -> int:
