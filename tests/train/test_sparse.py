@@ -88,6 +88,15 @@ def test_no_bit_depends_on_the_number_of_threads(hidden):
         assert torch.equal(gradient, found[0][1])
 
 
+def test_wide_indices_and_memory_that_may_not_be_written_are_as_good():
+    x = batch_of()
+    layer = SparseLinear(29, 7)
+    expected = layer(SparseBatch.from_csr(x))
+    x.indices, x.indptr = x.indices.astype(np.int64), x.indptr.astype(np.int64)
+    x.data.flags.writeable = x.indices.flags.writeable = False
+    assert torch.equal(layer(SparseBatch.from_csr(x)), expected)
+
+
 def test_a_wider_matrix_is_refused():
     with pytest.raises(DataError, match=r"column 28, but the layer reads 20 columns"):
         SparseLinear(20, 3)(SparseBatch.from_csr(batch_of(density=0.9)))

@@ -146,7 +146,7 @@ def test_the_layer_shows_present_weights_before_and_after_catching_up(compact):
         torch.testing.assert_close(layer.weight + layer.bias, waiting, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("hidden", [3, 16, 40])
+@pytest.mark.parametrize("hidden", [3, 16, 40, 75])
 def test_no_bit_depends_on_the_number_of_threads(hidden):
     found = []
     for threads in (1, 2, 3, 8):

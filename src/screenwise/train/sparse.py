@@ -60,7 +60,7 @@ class SparseLinear(nn.Module):
         if compiled(self.weight):
             return _GatherSum.apply(self.weight, batch) + self.bias
         summed = nn.functional.embedding_bag(
-            batch.indices,
+            batch.indices.long(),
             self.weight,
             batch.indptr[:-1],
             mode="sum",

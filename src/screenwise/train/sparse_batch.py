@@ -18,16 +18,15 @@ class SparseBatch:
     indptr: Tensor
     """(b + 1,) int64: where each row begins."""
     indices: Tensor
-    """(m,) int64: column of each entry."""
+    """(m,) int32 or int64, as the matrix has them: column of each entry."""
     data: Tensor
     """(m,) float32: value of each entry."""
 
     @classmethod
     def from_csr(cls, rows: csr_array, device: torch.device | str = "cpu") -> "SparseBatch":
-        """Return the rows of a CSR matrix on a device."""
-        indptr = torch.from_numpy(rows.indptr.astype(np.int64)).to(device)
-        indices = torch.from_numpy(rows.indices.astype(np.int64)).to(device)
-        return cls(indptr, indices, torch.from_numpy(rows.data.astype(np.float32)).to(device))
+        """Return the rows of a CSR matrix on a device; on the CPU they share its memory where types agree."""
+        kinds = ((rows.indptr, np.int64), (rows.indices, None), (rows.data, np.float32))
+        return cls(*(torch.from_numpy(np.require(part, kind, "W")).to(device) for part, kind in kinds))
 
     def arrays(self) -> tuple[Any, Any, Any]:
         """Return indptr, indices and data as arrays that share the tensors' memory."""

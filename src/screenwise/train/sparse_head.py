@@ -75,12 +75,26 @@ def _weighted_sums(
     to: NDArray[np.int64], of: NDArray[np.int64], factor: NDArray[np.float32], source: NDArray[np.float32], rows: int
 ) -> Tensor:
     """Return (rows, h): row ``to[i]`` is the sum of ``factor[i] source[of[i]]``."""
-    order = np.argsort(to, kind="stable")
-    starts = np.concatenate([[0], np.cumsum(np.bincount(to, minlength=rows))])
-    out = torch.empty((rows, source.shape[1]))
-    work = starts + np.arange(rows + 1)
-    in_parts(_sum_rows, starts, of[order], factor[order], source, out.numpy(), work=work)
-    return out
+    starts, others, factors, work = _sorted_cells(to, of, factor, rows)
+    out = np.empty((rows, source.shape[1]), np.float32)
+    in_parts(_sum_rows, starts, others, factors, source, out, work=work)
+    return torch.from_numpy(out)
+
+
+@njit(cache=True, nogil=True)
+def _sorted_cells(to: Any, of: Any, factor: Any, rows: int) -> Any:  # pragma: no cover
+    """Return where the cells of each row begin, `of` and `factor` in order of `to`, and the work until each row."""
+    starts, others, factors = np.zeros(rows + 1, np.int64), np.empty_like(of), np.empty_like(factor)
+    for cell in range(len(to)):
+        starts[to[cell] + 1] += 1
+    for row in range(rows):
+        starts[row + 1] += starts[row]
+    ends = starts.copy()
+    for cell in range(len(to)):
+        target = ends[to[cell]]
+        ends[to[cell]] = target + 1
+        others[target], factors[target] = of[cell], factor[cell]
+    return starts, others, factors, starts + np.arange(rows + 1)
 
 
 @njit(cache=True, nogil=True, fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")

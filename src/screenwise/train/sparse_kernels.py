@@ -23,6 +23,10 @@ DIGIT = 11
 """Bits of one pass of the radix sort, and of the digit by which threads share it."""
 LINE = 16
 """float32 values of a cache line."""
+COLUMN_WORK = 4
+"""Work of a column's update, in entries: its weights and moments are read and written."""
+AHEAD = 3
+"""Columns that the sums of a batch ask for in advance (measured with halves of 400 units)."""
 
 
 def aligned(shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -40,7 +44,7 @@ def aligned(shape: tuple[int, ...]) -> NDArray[np.float32]:
 
 
 @intrinsic
-def _ask_for(typingctx: Any, array: Any, place: Any) -> Any:  # pragma: no cover
+def ask_for(typingctx: Any, array: Any, place: Any) -> Any:  # pragma: no cover
     """Tell the processor that ``array[place]`` will be read soon."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -59,7 +63,7 @@ def _ask_for(typingctx: Any, array: Any, place: Any) -> Any:  # pragma: no cover
 @njit(inline="always")
 def _ask(row: Any) -> None:  # pragma: no cover
     for place in range(0, row.shape[0], LINE):
-        _ask_for(row, place)
+        ask_for(row, place)
 
 
 def sort_by_column(indptr: Any, indices: Any, data: Any, features: int) -> Any:
@@ -98,42 +102,58 @@ def _count_digits(indices: Any, shift: int) -> Any:  # pragma: no cover
 @njit(cache=True, nogil=True)
 def _sort_part(batch: Any, shift: int, begins: Any, out: Any, part: tuple[int, int]) -> None:  # pragma: no cover
     """Sort the entries whose highest digit is in `part` to their places in ``out``."""
-    indptr, indices, data = batch
-    first = begins[part[0]]
-    count = begins[part[1]] - first
-    keys, rows, values = np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, np.float32)
-    found = 0
-    for row in range(len(indptr) - 1):
-        for entry in range(indptr[row], indptr[row + 1]):
-            if part[0] <= indices[entry] >> shift < part[1]:
-                keys[found], rows[found], values[found] = indices[entry], row, data[entry]
-                found += 1
-    other_keys, other_rows, other_values = np.empty_like(keys), np.empty_like(rows), np.empty_like(values)
-    low = 0
+    count = begins[part[1]] - begins[part[0]]
+    found = np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, np.float32)
+    other = np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, np.float32)
+    low = min(DIGIT, shift)
+    _first_digit(batch, shift, part, (1 << low) - 1, found)
     while low < shift:
         bits = min(DIGIT, shift - low)
-        _move(keys, rows, values, low, bits, (other_keys, other_rows, other_values))
-        keys, other_keys = other_keys, keys
-        rows, other_rows = other_rows, rows
-        values, other_values = other_values, values
+        _move(found, low, _begins(found[0], low, bits), (1 << bits) - 1, other)
+        found, other = other, found
         low += bits
-    last = first + count
-    _move(keys, rows, values, shift, DIGIT, (out[0][first:last], out[1][first:last], out[2][first:last]))
+    _move(found, shift, begins[:-1].copy(), (1 << DIGIT) - 1, out)
 
 
 @njit(cache=True, nogil=True)
-def _move(keys: Any, rows: Any, values: Any, low: int, bits: int, out: Any) -> None:  # pragma: no cover
-    """Sort by one digit; equal ones stay in order."""
-    mask = (1 << bits) - 1
+def _first_digit(batch: Any, shift: int, part: tuple[int, int], mask: int, out: Any) -> None:  # pragma: no cover
+    """Sort the entries whose highest digit is in `part` by their lowest one."""
+    indptr, indices, data = batch
+    first, last = part[0] << shift, part[1] << shift
+    ends = np.zeros(mask + 2, np.int64)
+    for entry in range(len(indices)):
+        if first <= indices[entry] < last:
+            ends[(indices[entry] & mask) + 1] += 1
+    for digit in range(mask + 1):
+        ends[digit + 1] += ends[digit]
+    for row in range(len(indptr) - 1):
+        for entry in range(indptr[row], indptr[row + 1]):
+            column = indices[entry]
+            if first <= column < last:
+                target = ends[column & mask]
+                ends[column & mask] = target + 1
+                out[0][target], out[1][target], out[2][target] = column, row, data[entry]
+
+
+@njit(cache=True, nogil=True)
+def _begins(keys: Any, low: int, bits: int) -> Any:  # pragma: no cover
+    """Return where the keys of each digit will begin."""
     ends = np.zeros((1 << bits) + 1, np.int64)
     for entry in range(len(keys)):
-        ends[((keys[entry] >> low) & mask) + 1] += 1
+        ends[((keys[entry] >> low) & ((1 << bits) - 1)) + 1] += 1
     for digit in range(1 << bits):
         ends[digit + 1] += ends[digit]
+    return ends
+
+
+@njit(cache=True, nogil=True)
+def _move(entries: Any, low: int, begins: Any, mask: int, out: Any) -> None:  # pragma: no cover
+    """Sort by one digit, whose entries begin at `begins`; equal ones stay in order."""
+    keys, rows, values = entries
     for entry in range(len(keys)):
         digit = (keys[entry] >> low) & mask
-        target = ends[digit]
-        ends[digit] = target + 1
+        target = begins[digit]
+        begins[digit] = target + 1
         out[0][target], out[1][target], out[2][target] = keys[entry], rows[entry], values[entry]
 
 
@@ -142,11 +162,12 @@ def _runs(keys: Any) -> Any:  # pragma: no cover
     """Return the different keys of a sorted list, and where each begins."""
     starts = np.empty(len(keys) + 1, np.int64)
     found = 0
-    for entry in range(len(keys)):
-        if entry == 0 or keys[entry] != keys[entry - 1]:
-            starts[found] = entry
-            found += 1
-    starts[found] = len(keys)
+    for entry in range(1, len(keys)):
+        # written always and counted where a key is new: nothing for the processor to guess
+        starts[found + 1] = entry
+        found += keys[entry] != keys[entry - 1]
+    found += len(keys) > 0
+    starts[0], starts[found] = 0, len(keys)
     return keys[starts[:found]], starts[: found + 1].copy()
 
 
@@ -166,47 +187,22 @@ def gather(batch: Any, weight: Any, out: Any, part: tuple[int, int]) -> None:  #
 
 
 @njit(inline="always")
-def _within(entries: Any, rank: int, part: tuple[int, int]) -> Any:  # pragma: no cover
-    """Return the next column from `rank` on with entries in the rows `part`, and which entries those are."""
-    _, starts, rows, _ = entries
-    while rank < len(starts) - 1:
-        begin, end = starts[rank], starts[rank + 1]
-        while begin < end and rows[begin] < part[0]:
-            begin += 1
-        while end > begin and rows[end - 1] >= part[1]:
-            end -= 1
-        if begin < end:
-            return rank, begin, end
-        rank += 1
-    return rank, 0, 0
-
-
-@njit(inline="always")
-def _present(table: Any, column: int, skipped: Any, now: int, out: Any) -> None:  # pragma: no cover
-    """Write to `out` (h,) the weight row that dense Adam would have by now."""
-    weight, moments, slot, seen = table
-    row = weight[column]
-    if seen[column] == now:
-        out[:] = row
-        return
-    keep, p0, p1, q0, q1 = skipped[seen[column]]
-    if slot[column] < 0:
-        for unit in range(out.shape[0]):
-            out[unit] = keep * row[unit]
-        return
-    mean, square = moments[slot[column], 0], moments[slot[column], 1]
-    for unit in range(out.shape[0]):
-        root = np.sqrt(square[unit])
-        out[unit] = keep * row[unit] - mean[unit] * (p0 + p1 * root) / (q0 + q1 * root + square[unit])
+def _add(entries: Any, rank: int, source: Any, out: Any, units: tuple[int, int]) -> None:  # pragma: no cover
+    """Add a column's weights (units) to the sums of its rows."""
+    for entry in range(entries[1][rank], entries[1][rank + 1]):
+        value, total = entries[3][entry], out[entries[2][entry], units[0] : units[1]]
+        for unit in range(source.shape[0]):
+            total[unit] += value * source[unit]
 
 
 @njit(cache=True, nogil=True, fastmath=FUSED, error_model="numpy")
 def gather_deferred(
     entries: Any, table: Any, skipped: Any, now: int, out: Any, part: tuple[int, int]
 ) -> None:  # pragma: no cover
-    """Sum the weight rows that dense Adam would have by now, for the rows `part` of a batch.
+    """Sum the weight rows that dense Adam would have by now, for the cache lines `part` of every row.
 
-    Nothing is written but ``out``: a row that waits goes on waiting.
+    Nothing is written but ``out``: a row that waits goes on waiting. Threads share the units and not the rows of
+    the batch, since rows have columns in common, which each thread would read.
 
     Parameters
     ----------
@@ -221,27 +217,44 @@ def gather_deferred(
     out
         (b, h) sums.
     part
-        First row, and the one after the last.
+        First `LINE` of units, and the one after the last.
     """
-    columns, _, rows, values = entries
+    columns, starts, rows, values = entries
     weight, moments, slot, seen = table
-    out[part[0] : part[1]] = 0
-    current = np.empty(weight.shape[1], np.float32)
-    rank, begin, end = _within(entries, 0, part)
-    while rank < len(columns):
-        after, after_begin, after_end = _within(entries, rank + 1, part)
-        if after < len(columns):
-            column = columns[after]
-            _ask(weight[column])
+    first, last = units = part[0] * LINE, min(part[1] * LINE, weight.shape[1])
+    out[:, first:last] = 0
+    current = np.empty(last - first, np.float32)
+    for rank in range(len(columns)):
+        if rank + AHEAD < len(columns):
+            column = columns[rank + AHEAD]
+            _ask(weight[column, first:last])
             if slot[column] >= 0 and seen[column] < now:
-                _ask(moments[slot[column], 0])
-                _ask(moments[slot[column], 1])
-        _present(table, columns[rank], skipped, now, current)
-        for entry in range(begin, end):
-            total, value = out[rows[entry]], values[entry]
+                _ask(moments[slot[column], 0, first:last])
+                _ask(moments[slot[column], 1, first:last])
+        column = columns[rank]
+        row = weight[column, first:last]
+        if seen[column] == now:
+            _add(entries, rank, row, out, units)
+            continue
+        keep, p0, p1, q0, q1 = skipped[seen[column]]
+        if slot[column] < 0:
             for unit in range(current.shape[0]):
-                total[unit] += value * current[unit]
-        rank, begin, end = after, after_begin, after_end
+                current[unit] = keep * row[unit]
+            _add(entries, rank, current, out, units)
+            continue
+        mean, square = moments[slot[column], 0, first:last], moments[slot[column], 1, first:last]
+        if starts[rank + 1] == starts[rank] + 1:
+            # most columns: without a buffer
+            value, total = values[starts[rank]], out[rows[starts[rank]], first:last]
+            for unit in range(current.shape[0]):
+                root = np.sqrt(square[unit])
+                moved = mean[unit] * (p0 + p1 * root) / (q0 + q1 * root + square[unit])
+                total[unit] += value * (keep * row[unit] - moved)
+            continue
+        for unit in range(current.shape[0]):
+            root = np.sqrt(square[unit])
+            current[unit] = keep * row[unit] - mean[unit] * (p0 + p1 * root) / (q0 + q1 * root + square[unit])
+        _add(entries, rank, current, out, units)
 
 
 @njit(inline="always")
@@ -270,6 +283,20 @@ def squared_lengths(entries: Any, upstream: Any, out: Any, part: tuple[int, int]
         for unit in range(gradient.shape[0]):
             total += gradient[unit] * gradient[unit]
         out[rank] = total
+
+
+@njit(cache=True, nogil=True)
+def begin_columns(entries: Any, slot: Any, filled: int) -> Any:  # pragma: no cover
+    """Give the new columns of a batch the next slots; return how many are filled, and the work until each column."""
+    columns, starts = entries[:2]
+    work = np.empty(len(starts), np.int64)
+    work[0] = 0
+    for rank in range(len(columns)):
+        work[rank + 1] = starts[rank + 1] + COLUMN_WORK * (rank + 1)
+        if slot[columns[rank]] < 0:
+            slot[columns[rank]] = filled
+            filled += 1
+    return filled, work
 
 
 @njit(cache=True, nogil=True, fastmath=FUSED, error_model="numpy")

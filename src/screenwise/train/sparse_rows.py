@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from screenwise.train.sparse_batch import SparseBatch
 from screenwise.train.sparse_kernels import (
+    LINE,
     aligned,
+    begin_columns,
     catch_up,
     gather_deferred,
     sort_by_column,
@@ -22,9 +24,6 @@ from screenwise.train.sparse_kernels import (
 )
 from screenwise.train.sparse_skipped import Skipped
 from screenwise.train.threads import in_parts
-
-ROW_WORK = 4
-"""Work of a column's update, in entries: its weights and moments are read and written."""
 
 
 class DeferredRows(Protocol):
@@ -103,12 +102,8 @@ class KernelRows:
             return
         entries, upstream = self._joined()
         self.drop()
-        columns, starts = entries[:2]
-        filled, fresh = self.filled, columns[self.slot[columns] < 0]
-        self.slot[fresh] = np.arange(filled, filled + len(fresh), dtype=np.int32)
-        self.filled += len(fresh)
-        numbers = self.skipped.now, filled, self.powers, self.skipped.step_numbers(rate)
-        work = starts + ROW_WORK * np.arange(len(starts))
+        numbers = self.skipped.now, self.filled, self.powers, self.skipped.step_numbers(rate)
+        self.filled, work = begin_columns(entries, self.slot, self.filled)
         in_parts(update_columns, entries, upstream, self._table(), self.skipped.table, numbers, work=work)
         self.skipped.advance(rate)
         if self.skipped.full:
@@ -135,10 +130,12 @@ class KernelRows:
         self.moments[: self.filled] = found["moments"]
         self.slot[:], self.seen[:] = found["slot"], found["seen"]
 
-    def present(self, entries: Any, work: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return (b, h) sums; `work` (b + 1,) says where each row's entries begin."""
-        out = np.empty((len(work) - 1, self.weight.shape[1]), np.float32)
-        in_parts(gather_deferred, entries, self._table(), self.skipped.table, self.skipped.now, out, work=work)
+    def present(self, entries: Any, count: int) -> NDArray[np.float32]:
+        """Return (b, h) sums of a batch of `count` rows."""
+        hidden = self.weight.shape[1]
+        out = np.empty((count, hidden), np.float32)
+        lines = np.arange(-(-hidden // LINE) + 1)
+        in_parts(gather_deferred, entries, self._table(), self.skipped.table, self.skipped.now, out, work=lines)
         return out
 
     def _table(self) -> tuple[Any, ...]:
@@ -166,7 +163,7 @@ class _DeferredSum(torch.autograd.Function):
     def forward(ctx: Any, weight: Tensor, batch: SparseBatch, rows: KernelRows) -> Tensor:
         arrays = batch.arrays()
         ctx.rows, ctx.entries = rows, sort_by_column(*arrays, weight.shape[0])
-        return torch.from_numpy(rows.present(ctx.entries, arrays[0]))
+        return torch.from_numpy(rows.present(ctx.entries, len(arrays[0]) - 1))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[None, None, None]:

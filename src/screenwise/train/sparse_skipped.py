@@ -17,6 +17,7 @@ import math
 from typing import Any
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 LONGEST = 1 << 14
@@ -26,7 +27,6 @@ NEGLIGIBLE = 1e-14
 SMALLEST = 1e-30
 """Factors below this are 0, far below float32's resolution of any moment."""
 
-POWERS = np.array([0.0, 1.0, -1.0, -2.0])
 SAME = 1e-10
 """Relative variance of the e_j below which they are one."""
 
@@ -94,12 +94,9 @@ class Skipped:
             # p0 and p1 are in proportion to the sums
             self.exact[:now, :3] *= keep
         first = max(0, now - self.window)
-        missed = now - np.arange(first, now)
         root = math.sqrt(1 - beta2**step)
-        weight = rate * root / (1 - beta1**step) * np.power(beta1 / math.sqrt(beta2), missed)
-        place = root * np.power(beta2, -missed / 2)
-        self.sums[first:now] += weight[:, None] * place[:, None] ** POWERS
-        self.exact[first:now, 1:] = _rational(self.sums[first:now], self.eps)
+        numbers = rate * root / (1 - beta1**step), root, beta1 / math.sqrt(beta2), beta2, self.eps
+        _miss(self.sums[first:now], self.exact[first:now], numbers)
         changed = slice(first if keep == 1 else 0, now)
         self.table[changed] = self.exact[changed]
         self._begin_row()
@@ -136,16 +133,29 @@ class Skipped:
         self.table[: self.now + 1] = self.exact[: self.now + 1]
 
 
-def _rational(sums: NDArray[np.float64], eps: float) -> NDArray[np.float64]:
-    """Return p0, p1, q0, q1 (n, 4): the sum of a / (r + e) is about (p0 + p1 r) / (q0 + q1 r + r^2)."""
-    # steps of rate 0 move nothing, also where v = 0
-    still = sums[:, 0] <= 0
-    zeroth, first, inverse, inverse2 = np.where(still[:, None], 1.0, sums).T
-    above, below = inverse * first - zeroth**2, inverse2 * zeroth - inverse**2
-    apart = above > SAME * zeroth**2
-    mean = first / zeroth
-    q0 = np.divide(above, below, where=apart, out=mean**2)
-    q1 = np.where(apart, (first + inverse * q0) / zeroth, 2 * mean)
-    p0 = zeroth * q1 - first
-    moved = ~still
-    return np.stack([moved * p0 * eps, moved * zeroth, q0 * eps**2, q1 * eps], axis=1)
+@njit(cache=True, error_model="numpy")
+def _miss(sums: Any, exact: Any, numbers: tuple[float, ...]) -> None:  # pragma: no cover
+    """Add one step's terms to the sums (n, 4) of the last n steps of use, and renew p0, p1, q0, q1 of `exact`.
+
+    The sum of a / (r + e) is about (p0 + p1 r) / (q0 + q1 r + r^2).
+    """
+    rate, root, ratio, beta2, eps = numbers
+    for row in range(len(sums)):
+        missed = len(sums) - row
+        weight, place = rate * ratio**missed, root * beta2 ** (-missed / 2)
+        sums[row, 0] += weight
+        sums[row, 1] += weight * place
+        sums[row, 2] += weight / place
+        sums[row, 3] += weight / place**2
+        zeroth, first, inverse, inverse2 = sums[row]
+        if zeroth <= 0:
+            # steps of rate 0 move nothing, also where v = 0
+            exact[row, 1:] = (0.0, 0.0, eps**2, 2 * eps)
+            continue
+        above, below = inverse * first - zeroth**2, inverse2 * zeroth - inverse**2
+        mean = first / zeroth
+        q0, q1 = mean**2, 2 * mean
+        if above > SAME * zeroth**2:
+            q0 = above / below
+            q1 = (first + inverse * q0) / zeroth
+        exact[row, 1:] = ((zeroth * q1 - first) * eps, zeroth, q0 * eps**2, q1 * eps)

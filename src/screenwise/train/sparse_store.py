@@ -19,12 +19,15 @@ from scipy.sparse import csr_array
 from screenwise.data.mapped import asked_rows, map_array
 from screenwise.errors import DataError
 from screenwise.run import read_json, write_json
+from screenwise.train.sparse_kernels import LINE, ask_for
 
 HEADER = "header.json"
 FORMAT = "screenwise rows 1"
 MOST_COLUMNS = 1 << 32
 PIECE = 1 << 24
 """Entries read or written at a time."""
+AHEAD = 8
+"""Rows that a read asks for in advance: they lie anywhere."""
 TYPES: dict[str, np.dtype[Any]] = {"indptr": np.dtype("<i8"), "indices": np.dtype("<u4"), "data": np.dtype("<f4")}
 
 
@@ -234,6 +237,12 @@ def _take(stored: Any, rows: Any, place: Any, width: int, out: Any) -> bool:  # 
     starts, columns, values = out
     target = 0
     for row in range(len(rows)):
+        if row + 2 * AHEAD < len(rows):
+            ask_for(indptr, rows[row + 2 * AHEAD])
+        if row + AHEAD < len(rows):
+            first, last = indptr[rows[row + AHEAD]], indptr[rows[row + AHEAD] + 1]
+            for entry in range(max(first, 0), min(last, len(indices)), LINE):
+                ask_for(indices, entry)
         first, last = indptr[rows[row]], indptr[rows[row] + 1]
         if first < 0 or last < first or last > len(indices):
             return False
