@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -67,6 +69,8 @@ def test_size_speaks_for_the_network(monkeypatch):
     asked = []
 
     class Network:
+        held_out_ids_ = np.empty(0, str)
+
         def fit(self, screen, **_):
             return self
 
@@ -76,6 +80,23 @@ def test_size_speaks_for_the_network(monkeypatch):
     assert model.choice_ == "multitask"
     assert "60 measured rows" in model.reason_
     assert "minutes" in Auto(AutoConfig(most_work=10.0)).fit(screen_of(LENGTH[:, None])).reason_
+
+
+def test_the_network_is_left_where_its_held_out_rows_speak_for_a_simpler_model(tmp_path):
+    value = np.random.default_rng(4).normal(size=(len(SMILES), 2))
+    screen = screen_of(value)
+    model = Auto(AutoConfig(most_rows=10)).fit(screen)
+    relative = model.evidence_.groupby("model")["relative"].mean()
+    assert set(relative.index) == {"multitask", "ridge", "mean"}
+    assert model.evidence_["rows"].max() <= math.ceil(len(SMILES) / 10)
+    kept = relative["multitask"] <= relative.min() / (1 - model.config.margin)
+    assert model.choice_ == ("multitask" if kept else relative.idxmin())
+    assert ("held-out error" in model.reason_) == (not kept)
+    model.save(tmp_path)
+    assert Auto.load(tmp_path).choice_ == model.choice_
+    few = Auto(AutoConfig(most_rows=10, most_simple_tasks=1)).fit(screen)
+    assert few.choice_ == "multitask"
+    assert few.evidence_.empty
 
 
 def test_choices_are_registered_models():

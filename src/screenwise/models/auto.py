@@ -42,6 +42,8 @@ class AutoConfig:
     """A task with more measured rows goes to the network: an exact process needs their square in memory."""
     most_work: float = 2e13
     """Sum over tasks of rows cubed beyond which the network is taken: about ten minutes of one core."""
+    most_simple_tasks: int = 200
+    """With more tasks the network is not compared with ridge, whose weights are a number per task and substructure."""
     compared_tasks: int = 8
     """Tasks, spread evenly over their sizes, on which ridge and mean are compared with the process."""
     margin: float = 0.02
@@ -76,12 +78,7 @@ class Auto:
         counts = np.bincount(screen.targets.cells().task, minlength=screen.targets.shape[1])
         too_much = self._too_much(screen, counts, pooled=pooled)
         if too_much:
-            from screenwise.models import make_model  # noqa: PLC0415 - the network brings torch
-
-            self.choice_, self.reason_ = "multitask", too_much
-            self.evidence_ = pd.DataFrame(columns=["model", "task", "rows", "loo_rmse", "relative"])
-            self.model_: Any = make_model("multitask").fit(screen, valid=valid, run=run, seed=seed)
-            return self
+            return self._network(screen, too_much, valid=valid, run=run, seed=seed)
         best = "pooled_gp" if pooled else "gp"
         process: Any = PooledProcess(self.config.pooled) if pooled else GaussianProcess(self.config.process)
         process.fit(screen, run=run, seed=seed)
@@ -103,6 +100,34 @@ class Auto:
         self.model_ = fitted.get(self.choice_) or self._others(pooled=False)[self.choice_].fit(screen, seed=seed)
         if run is not None:
             run.log(model=self.choice_, reason=self.reason_)
+        return self
+
+    def _network(self, screen: Screen, why: str, *, valid: Screen | None, run: Run | None, seed: int) -> Self:
+        """Fit the network, and leave it where ridge or the mean is better on the rows that it held out."""
+        from screenwise.models import make_model  # noqa: PLC0415 - the network brings torch
+
+        self.model_ = make_model("multitask").fit(screen, valid=valid, run=run, seed=seed)
+        self.choice_, self.reason_ = "multitask", why
+        self.evidence_ = pd.DataFrame(columns=["model", "task", "rows", "loo_rmse", "relative"])
+        held = pd.Index(screen.conditions["condition_id"]).get_indexer(self.model_.held_out_ids_)
+        if valid is not None or not len(held) or screen.targets.shape[1] > self.config.most_simple_tasks:
+            return self
+        cells = self.model_.calibration_cells()
+        counts = np.bincount(cells.task, minlength=screen.targets.shape[1])
+        order = np.argsort(counts, kind="stable")[np.count_nonzero(counts == 0) :]
+        some = np.sort(order[np.linspace(0, len(order) - 1, min(len(order), self.config.compared_tasks)).astype(int)])
+        part, rows = screen.take_tasks(some), np.unique(held)
+        asked = np.full((len(screen), screen.targets.shape[1]), np.nan, np.float32)
+        asked[held, cells.task] = cells.mean
+        learned, judged = part.take(np.setdiff1d(np.arange(len(screen)), rows)), part.take(rows)
+        simple: dict[str, Any] = {"ridge": Ridge(), "mean": Mean()}
+        found = {"multitask": asked[np.ix_(rows, some)]}
+        found |= {name: model.fit(learned, seed=seed).predict(judged.conditions).mean for name, model in simple.items()}
+        self.evidence_ = _compare(judged, found)
+        self.choice_, reason = self._choose(judged, "multitask")
+        self.reason_ = why if self.choice_ == "multitask" else f"{reason} The process does not fit: {why}"
+        if self.choice_ != "multitask":
+            self.model_ = simple[self.choice_].fit(screen, seed=seed)
         return self
 
     def _others(self, *, pooled: bool) -> dict[str, Any]:
@@ -144,8 +169,9 @@ class Auto:
         choice = best if relative[best] < (1 - self.config.margin) * relative[process] else process
         tasks = "1 task" if part.targets.shape[1] == 1 else f"{part.targets.shape[1]} tasks"
         errors = ", ".join(f"{name} {error:.3f}" for name, error in relative.items())
+        held = "held-out" if process == "multitask" else "leave-one-out"
         reason = (
-            f"{choice}: leave-one-out error over that of the mean, on {tasks}: {errors}; "
+            f"{choice}: {held} error over that of the mean, on {tasks}: {errors}; "
             f"a simpler model is taken when it is better by {self.config.margin:.0%}."
         )
         return choice, reason

@@ -31,6 +31,7 @@ from screenwise.models.multitask_config import (
 )
 from screenwise.models.multitask_fit import divide, first_network, is_held_out, schedule, train_network
 from screenwise.models.multitask_inputs import JoinedInputs, make_inputs
+from screenwise.models.multitask_kernel import KernelRidge, fit_kernel, weigh
 from screenwise.models.multitask_loss import BatchLoss
 from screenwise.models.multitask_network import MultiTaskNetwork
 from screenwise.models.multitask_scale import (
@@ -77,6 +78,10 @@ class MultiTask:
     members and heads with that of held-out residuals of its task, scaled so that ``mean +- 1.645 std`` holds 90 % of
     them; a probability's is that of a coin. A condition is in the domain when the share of its
     substructures that training knew is not below what 95 % of the held-out conditions have.
+
+    Where compounds have values alone, kernel ridge regression of each task by itself (`KernelRidge`) has a share in
+    their prediction, learned from the held-out cells: many small tasks say more of their own compounds than of each
+    other's. It learns from exact values only, so that bounds count by the network's share.
 
     Tasks of one `assay`, a value and a label, may run in opposite directions: which labels do is learned from
     the training rows, so that what tasks of one `target` share means the same for all of them, and told in
@@ -137,8 +142,11 @@ class MultiTask:
         target = target_codes(screen.tasks) if settled.share_targets else None
         networks = self._train(lots, settled, target, (run, seed))
         known = known[lots.held] if len(lots.held) else read.known
-        calibration = calibrate(networks, lots.judge, lots.held, known)
-        held = _held_cells(networks, lots, judged)
+        members, kernel = member_outputs(networks, lots.judge, lots.held), self._kernel(lots, settled)
+        if kernel is not None:
+            kernel, members = weigh(kernel, members, lots)
+        calibration = calibrate(members, lots.judge, lots.held, known)
+        held = _held_cells(lots, judged)
         row = finite_cells(judged.targets).row[lots.judge.where(lots.held)[0]]
         self.held_out_ids_ = judged.conditions["condition_id"].to_numpy(str)[row]
         if is_held_out(lots) and self.config.patience is None:
@@ -147,15 +155,17 @@ class MultiTask:
                 networks = self._train(every, settled, target, (run, seed), end="-all")
             else:
                 self._train_all(networks, every, settled, (run, seed))
+            again = self._kernel(every, settled)
+            kernel = None if kernel is None or again is None else replace(again, share=kernel.share)
         notes = label_notes(screen, sign, mixed)
         if labels in LABELS_NOTE:
             notes.insert(0, (LABELS_NOTE[labels] + SETTINGS_NOTE).format(settled=settled))
         tasks = screen.tasks[["name", "kind"]].reset_index(drop=True)
         self.fitted_ = Fitted(
-            tasks, settled, inputs, scaling, calibration, held[0], target, tuple(networks), tuple(notes)
+            tasks, settled, inputs, scaling, calibration, held, target, tuple(networks), kernel, tuple(notes)
         )
-        mean, std, _ = self._finish(held[1], held[0].task)
-        self.fitted_ = replace(self.fitted_, seen=replace(held[0], mean=mean, std=std))
+        mean, std, _ = self._finish(members, held.task)
+        self.fitted_ = replace(self.fitted_, seen=replace(held, mean=mean, std=std))
         if run is not None:
             run.log(fit="calibration", factor=calibration.factor, temperature=calibration.temperature)
         return self
@@ -304,6 +314,12 @@ class MultiTask:
             loss = self._loss(derive_seed(seed, "multitask", member))
             train_network(network, every, loss, training, (f"member-{member}-all", run, seed))
 
+    def _kernel(self, lots: Lots, settled: Settled) -> KernelRidge | None:
+        """Return kernel ridge regression of the rows that are learned from."""
+        if not settled.kernel:
+            return None
+        return fit_kernel(lots.table, lots.rows, bounds_are_values=self.config.censored == "value")
+
     def _loss(self, seed: int) -> BatchLoss:
         return BatchLoss(
             resample=seed if self.config.heads > 1 else None, bounds_are_values=self.config.censored == "value"
@@ -312,7 +328,7 @@ class MultiTask:
     def _members(
         self, x: csr_array, task: NDArray[np.int64], row: NDArray[np.int64] | None = None
     ) -> NDArray[np.float32]:
-        """Return (k, b, c) outputs of all heads of c tasks, or with `row` (k, m) of some cells."""
+        """Return (k, b, c) outputs of all heads of c tasks, or with `row` (k, m) of some cells, kernel included."""
         device = choose_device(self.config.device)
         batch = SparseBatch.from_csr(x, device)
         asked = torch.from_numpy(task).to(device)
@@ -322,7 +338,8 @@ class MultiTask:
             else:
                 place = torch.from_numpy(row).to(device)
                 found = [network.cells(batch, place, asked) for network in self._state().networks]
-        return torch.cat(found).cpu().numpy()
+        outputs, kernel = torch.cat(found).cpu().numpy(), self._state().kernel
+        return outputs if kernel is None else kernel.blend(x, outputs, task, row)
 
     def _finish(self, members: NDArray[np.float32], task: NDArray[np.int64]) -> tuple[Any, Any, Any]:
         """Return mean, std and each member's prediction, in the units of the tasks (last axis)."""
@@ -352,14 +369,10 @@ def _same_tasks(valid: Screen, screen: Screen) -> Screen:
     return valid
 
 
-def _held_cells(
-    networks: list[MultiTaskNetwork], lots: Lots, judged: Screen
-) -> tuple[CalibrationCells, NDArray[np.float32]]:
-    """Return the held-out cells, with no predictions yet, and the members' (k, m) outputs for them."""
+def _held_cells(lots: Lots, judged: Screen) -> CalibrationCells:
+    """Return the held-out cells, with no predictions yet."""
     cells, _ = lots.judge.where(lots.held)
     known = finite_cells(judged.targets)
     empty = np.zeros(len(cells), np.float32)
     task, value, relation = known.task[cells], known.value[cells], known.relation[cells]
-    return CalibrationCells(task.astype(np.int64), value, relation, empty, empty), member_outputs(
-        networks, lots.judge, lots.held
-    )
+    return CalibrationCells(task.astype(np.int64), value, relation, empty, empty)

@@ -39,21 +39,20 @@ class Calibration:
 
 
 def calibrate(
-    networks: Sequence[MultiTaskNetwork], table: CellTable, rows: NDArray[np.int64], known: NDArray[np.float32]
+    members: NDArray[np.float32], table: CellTable, rows: NDArray[np.int64], known: NDArray[np.float32]
 ) -> Calibration:
     """Learn the width of intervals from cells that no member saw.
 
     Parameters
     ----------
-    networks
-        The members, which may have several heads each.
+    members
+        (k, m) predictions of the members' heads for the cells of these rows (`member_outputs`).
     table, rows
         Held-out conditions; without any, a prediction is as uncertain as its task.
     known
         (n,) shares of known features of held-out conditions.
     """
     cells, _ = table.where(rows)
-    members = member_outputs(networks, table, rows)
     target, task = table.target[cells], table.task[cells]
     classes = table.binary[task]
     exact = (table.relation[cells] == 0) & ~classes

@@ -9,7 +9,7 @@ from screenwise.represent.fingerprint import KINDS
 from screenwise.train.loop import Training
 
 SMALL_SCREEN = 200_000
-"""Conditions up to which labels are learned by several networks, each trained twice."""
+"""Conditions up to which labels are learned by several networks, each trained twice, and values beside a kernel."""
 Labels = Literal["beside", "alone", "none"]
 """Whether assays have labels beside their values, the screen has labels alone, or neither."""
 CENSORED = ("squared", "tobit", "value", "drop")
@@ -45,6 +45,9 @@ class MultiTaskConfig:
     """Units of hidden layers that only values have."""
     share_targets: bool | None = None
     """Whether tasks of one `target` share a part of their output weights; None = unless the screen has labels alone."""
+    kernel: bool | None = None
+    """Whether a value's prediction is the weighted mean of the networks' and of kernel ridge regression of its task (of
+    10 to 3,000 exact values) alone; None = where compounds have values alone, up to 200,000 conditions."""
     common: float | None = None
     """Factor of a part of the output weights that all classes share, and one that all values share; 0 = none; None =
     0.4, and 0 for labels alone: nothing tells there which of them run the other way."""
@@ -118,6 +121,8 @@ class Settled:
     share_targets: bool
     common: float
     members: int
+    kernel: bool
+    """Whether kernel ridge regression per task stands beside the networks."""
     anew: bool
     """Whether networks are trained anew on all conditions after the calibration, at twice the cost, rather than on."""
     steps: int
@@ -137,6 +142,7 @@ VALUES = Settled(
     share_targets=True,
     common=0.4,
     members=1,
+    kernel=True,
     anew=False,
     steps=1500,
     batch_size=256,
@@ -150,6 +156,7 @@ LABELS = replace(
     regression_weight=0.13,
     epochs=7,
     members=3,
+    kernel=False,
     anew=True,
     steps=400,
     batch_size=1024,
@@ -179,7 +186,7 @@ def settle(config: MultiTaskConfig, rows: int, *, labels: Labels = "none", numbe
     >>> settled.epochs, settled.batch_size, settled.hidden, settled.members
     (3, 1024, (500,), 3)
     """
-    default = VALUES
+    default = replace(VALUES, kernel=rows <= SMALL_SCREEN)
     if labels != "none":
         few = rows <= SMALL_SCREEN
         default = replace(
@@ -188,7 +195,7 @@ def settle(config: MultiTaskConfig, rows: int, *, labels: Labels = "none", numbe
     if labels == "alone":
         default = replace(default, share_targets=False, common=0.0)
     if numbers:
-        default = replace(default, hidden=(400, 400), layer_norm=False)
+        default = replace(default, hidden=(400, 400), layer_norm=False, kernel=False)
     if config.epochs is not None:
         default = replace(default, steps=0)
     given = {name: getattr(config, name) for name in vars(default) if getattr(config, name, None) is not None}

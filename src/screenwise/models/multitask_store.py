@@ -14,13 +14,14 @@ from screenwise.errors import ModelError
 from screenwise.models.multitask_calibration import Calibration
 from screenwise.models.multitask_config import MultiTaskConfig, Settled, network_shape
 from screenwise.models.multitask_inputs import JoinedInputs
+from screenwise.models.multitask_kernel import KernelRidge, kernel_arrays, kernel_of
 from screenwise.models.multitask_network import MultiTaskNetwork
 from screenwise.models.multitask_scale import Scaling
 from screenwise.prediction import CalibrationCells
 from screenwise.train.checkpoint import read_checkpoint, write_checkpoint
 from screenwise.train.device import choose_device
 
-FORMAT = 3
+FORMAT = 4
 """Of the file; another one is refused."""
 
 
@@ -40,6 +41,8 @@ class Fitted:
     target: NDArray[np.int64] | None
     """(t,) which tasks share a part of their weights."""
     networks: tuple[MultiTaskNetwork, ...]
+    kernel: KernelRidge | None = None
+    """Beside the networks, for tasks that have one."""
     notes: tuple[str, ...] = ()
     """What a user should know of the fit."""
 
@@ -56,6 +59,9 @@ def save_fitted(path: Path, config: MultiTaskConfig, fitted: Fitted) -> None:
     tensors["noise"] = torch.from_numpy(fitted.calibration.noise)
     if fitted.target is not None:
         tensors["target"] = torch.from_numpy(fitted.target)
+    if fitted.kernel is not None:
+        own = kernel_arrays(fitted.kernel).items()
+        tensors |= {f"kernel.{name}": torch.from_numpy(np.ascontiguousarray(array)) for name, array in own}
     for member, network in enumerate(fitted.networks):
         tensors |= {f"member{member}.{name}": value for name, value in network.state_dict().items()}
     head = {
@@ -65,6 +71,7 @@ def save_fitted(path: Path, config: MultiTaskConfig, fitted: Fitted) -> None:
         "tasks": fitted.tasks.to_dict("list"),
         "inputs": facts,
         "calibration": {name: value for name, value in vars(fitted.calibration).items() if name != "noise"},
+        "share": None if fitted.kernel is None else fitted.kernel.share,
         "notes": list(fitted.notes),
     }
     write_checkpoint(path, tensors, head)
@@ -105,6 +112,7 @@ def load_fitted(path: Path) -> tuple[MultiTaskConfig, Fitted]:
         CalibrationCells(**arrays("seen.")),
         target,
         tuple(networks),
+        None if head["share"] is None else kernel_of(arrays("kernel."), head["share"]),
         tuple(head["notes"]),
     )
     return config, fitted

@@ -62,12 +62,12 @@ def fit_ridge(features: Any, y: NDArray[np.float64], rng: np.random.Generator) -
     errors = []
     unit = max(float(np.trace(gram)) / len(some), 1e-12)
     for penalty in PENALTIES:
-        _, held = _dual(gram, y[some], penalty * unit)
+        _, held = solve_dual(gram, y[some], penalty * unit)
         errors.append(float(np.mean((held - y[some]) ** 2)))
     penalty = PENALTIES[int(np.argmin(errors))] * unit
     if n > DUAL_ROWS:
         return _fit_primal(features, y, penalty)
-    alpha, held = _dual(_gram(features), y, penalty)
+    alpha, held = solve_dual(_gram(features), y, penalty)
     weight = np.asarray(features.T @ alpha).ravel()
     constant = float(y.mean() - np.asarray(features.mean(axis=0)).ravel() @ weight)
     return RidgeFit(weight, constant, held, penalty)
@@ -81,7 +81,7 @@ def _gram(features: Any) -> NDArray[np.float64]:
     return gram - column[None, :] - column[:, None] + column.mean()
 
 
-def _dual(
+def solve_dual(
     gram: NDArray[np.float64], y: NDArray[np.float64], penalty: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return coefficients of the centred rows and leave-one-out predictions, (n,) each."""
