@@ -160,7 +160,17 @@ def test_doubt_is_where_the_classes_meet():
 def test_what_a_model_does_not_know_is_said_with_what_would_do(make, name, said):
     with pytest.raises(DataError, match=rf"{name} needs .*{said}.* It allows random, greedy") as error:
         propose_with(make, Policy(acquisition=name), START, POOL, Request(MAXIMIZE, 4))
-    assert name not in str(error.value).split("allows")[1].rstrip(".").replace(",", "").split()
+    allowed, _, other = str(error.value).split("It allows ")[1].partition(". ")
+    assert name not in allowed.rstrip(".").replace(",", "").split()
+    model = {"maxdet": "gp", "hit_share": "gp", "k_center": "forest"}.get(name)  # none gives classes or costs
+    assert other == (f"Another model may: {model} is the usual one." if model else "")
+
+
+def test_a_model_that_is_the_usual_one_is_not_told_to_be_another():
+    absolute, policy = Request(Objective("absolute", TASK), 4), Policy(acquisition="batch_ucb")
+    with pytest.raises(DataError, match="batch_ucb needs a joint posterior") as error:
+        propose_from(make_model("gp").fit(START), 0, POOL, absolute, policy=policy, measured=START)
+    assert "Another model" not in str(error.value)
 
 
 def test_the_models_of_the_campaign_take_batches_by_name():

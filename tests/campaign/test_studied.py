@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from screenwise.campaign.laboratory import Laboratory
 from screenwise.campaign.objective import Objective
 from screenwise.campaign.policy import POLICIES, Request, SimulatedPolicy, propose_round
 from screenwise.campaign.studied import how_studied
@@ -45,6 +46,27 @@ def test_genes_in_most_sets_come_first_and_no_model_is_asked():
     again, other = propose(screen(), 2, seed=0), [propose(screen(), 2, seed=seed).rows.tolist() for seed in range(9)]
     assert again.rows.tolist() == propose(screen(), 2, seed=0).rows.tolist()
     assert len({tuple(rows) for rows in other}) > 1, "equal ones in random order"
+
+
+def test_a_replay_asks_once_how_much_genes_are_studied(monkeypatch):
+    data, asked = screen(), []
+
+    def counted(conditions):
+        asked.append(len(conditions))
+        return how_studied(conditions)
+
+    monkeypatch.setattr("screenwise.campaign.studied.how_studied", counted)
+    settings = ReplaySettings("growth", rounds=3, wells=4, start=6, seeds=(0,))
+    curves = run_replay({"studied": SimulatedPolicy(POLICIES["studied"], GROWTH)}, data, settings)
+    assert asked == [40]
+    monkeypatch.undo()
+
+    def afresh(measured, pool, turn):
+        return propose_round(
+            POLICIES["studied"], measured, pool, Request(GROWTH, turn.wells, turn.progress_share, turn.seed)
+        ).rows
+
+    pd.testing.assert_frame_equal(curves, run_replay({"studied": afresh}, data, settings))
 
 
 def test_rules_hold():
@@ -119,3 +141,15 @@ def test_it_stands_in_replays():
     settings = ReplaySettings("growth", rounds=2, wells=8, start=4, hits=0.2, seeds=(0, 1))
     curves = run_replay({"studied": SimulatedPolicy(POLICIES["studied"], GROWTH)}, screen(), settings)
     assert (curves.groupby("seed")["hit_fraction"].last() == 1.0).all()
+
+
+def test_what_must_be_in_is_looked_for_when_a_replay_starts():
+    data = screen()
+    ids = data.conditions["condition_id"].tolist()
+    laboratory = Laboratory(Constraints(must_include=(*ids[:8], "nobody")))
+    policy = SimulatedPolicy(POLICIES["random"], GROWTH, laboratory)
+    settings = ReplaySettings("growth", rounds=2, wells=3, start=6, seeds=(0,))
+    with pytest.raises(DesignError, match="'nobody', which is no condition_id of the 40 measured conditions"):
+        policy.prepare(data.conditions)
+    with pytest.raises(DesignError, match="nobody"):
+        run_replay({"random": policy}, data, settings)

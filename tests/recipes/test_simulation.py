@@ -244,3 +244,14 @@ def test_a_pool_used_up_by_its_rules_ends_without_an_error(tmp_path, pool):
     assert "cost" not in curves
     said = json.loads((tmp_path / "out" / "replay.json").read_text())["stock"]
     assert said["rules"]["constraints"]["stock"] == {"family": "left"}
+
+
+def test_what_must_be_in_is_looked_for_among_what_is_replayed(tmp_path, pool):
+    table = pd.read_csv(pool).assign(other=1.0)
+    table.loc[7, "growth"] = np.nan
+    table.to_csv(tmp_path / "two.csv", index=False)
+    (tmp_path / "rules.toml").write_text('[constraints]\nmust_include = ["G7"]')
+    settings = SimulateSettings("random", rounds=1, wells=5, seeds=1, start=8, objective="maximize:growth")
+    with pytest.raises(ScreenwiseError, match=r"must_include.*'G7' is not in the pool"):
+        simulation.simulate(str(tmp_path / "two.csv"), tmp_path / "out", settings, constraints=tmp_path / "rules.toml")
+    assert not (tmp_path / "out").exists()

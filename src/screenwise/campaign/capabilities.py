@@ -17,6 +17,7 @@ from screenwise.design.acquisition import draw_functions, pick_top, tie_keys
 from screenwise.design.choose import BATCHES, Ask, Candidates, choose, usable
 from screenwise.design.information import two_classes
 from screenwise.errors import DataError
+from screenwise.models import model_class
 from screenwise.prediction import Prediction
 from screenwise.protocols import Embeds, HasPosterior, KnowsFunctions, Model, Posterior
 from screenwise.rng import stream
@@ -42,6 +43,8 @@ WANTED = {
     "cost": "costs of the candidates (rules with a cost: --constraints RULES.toml)",
 }
 """What an acquisition may need, in words."""
+NO_MODELS = ("probability", "measured", "cost")
+"""Needs that no other model meets: they are of the task, of what was measured, or of the rules."""
 
 
 @dataclass(frozen=True)
@@ -136,10 +139,13 @@ def _check(acquisition: str, question: Question, plan: Plan) -> None:
     """Raise where the model does not know what the acquisition needs."""
     known = _there(acquisition, question, plan)
     if lacking := _lacking(acquisition, known):
-        wanted = " and ".join(WANTED[need] for need in lacking)
+        wanted, usual = " and ".join(WANTED[need] for need in lacking), usual_model(acquisition)
+        elsewhere = bool(set(lacking) & set(NO_MODELS)) or ("class_draws" in lacking and not question.classes)
+        same = isinstance(question.model, model_class(usual))
+        other = "" if same or elsewhere else f" Another model may: {usual} is the usual one."
         message = (
             f"The acquisition {acquisition} needs {wanted}; a {type(question.model).__name__} does not give that here. "
-            f"It allows {', '.join(usable(known))}. Another model may: {usual_model(acquisition)} is the usual one."
+            f"It allows {', '.join(usable(known))}.{other}"
         )
         raise DataError(message)
 

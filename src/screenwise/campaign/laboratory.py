@@ -12,6 +12,7 @@ from screenwise.campaign.rules import bench_of
 from screenwise.design.constraints import Constraints
 from screenwise.design.plate import PlateRules
 from screenwise.design.rules import Bench, apply_constraints
+from screenwise.errors import DesignError
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,17 @@ class Laboratory:
 
     constraints: Constraints = field(default_factory=Constraints)
     plate: PlateRules = field(default_factory=PlateRules)
+
+    def check(self, pool: pd.DataFrame) -> None:
+        """Raise where what must be in is not among the conditions that are replayed, before the first round."""
+        ids = set(pool["condition_id"].astype(str))
+        unknown = [one for one in self.constraints.must_include if one not in ids]
+        if unknown:
+            message = (
+                f"must_include names {unknown[0]!r}, which is no condition_id of the {len(pool)} measured conditions "
+                "that are replayed; take it out, or measure it."
+            )
+            raise DesignError(message)
 
     def asked(self, request: Request, known: pd.Series) -> Request:
         """Return what is asked of a policy under the rules; `known` holds the ids of what is measured."""

@@ -18,7 +18,7 @@ from screenwise.campaign.objective import Objective
 from screenwise.campaign.pool_model import PoolKernels, prepare_pool
 from screenwise.campaign.process import LEAST_MEASURED, choose_with_process
 from screenwise.campaign.proposal import Policy, Proposal, Request, at_random, known_cells, make_plan
-from screenwise.campaign.studied import MostStudied, choose_most_studied
+from screenwise.campaign.studied import MostStudied, Studied, choose_most_studied, surely_studied
 from screenwise.design.acquisition import ACQUISITIONS
 from screenwise.design.choose import BATCHES
 from screenwise.errors import ConfigError
@@ -166,6 +166,10 @@ class SimulatedPolicy:
             request = self.laboratory.asked(request, known)
             if not self.laboratory.leaves(pool, request, known):
                 return np.zeros(0, np.int64)
+        if isinstance(self._kept, Studied):
+            cells = known_cells(measured, self.objective)
+            plan = make_plan(pool, cells.conditions["condition_id"], request)
+            return choose_most_studied(plan, len(cells), self._kept).rows
         kernels = self._kept if isinstance(self._kept, PoolKernels) else None
         if isinstance(self._kept, pd.DataFrame):
             rows = pd.Index(pool["condition_id"]).get_indexer(measured.conditions["condition_id"])
@@ -176,10 +180,14 @@ class SimulatedPolicy:
     def prepare(self, pool: pd.DataFrame) -> None:
         """Compute what can be known of a pool before anything is measured; nothing to do for the same pool again."""
         if self._pool is not pool and (self._pool is None or not self._pool.equals(pool)):
+            if self.laboratory is not None:
+                self.laboratory.check(pool)
             self._kept = self._keep(pool)
         self._pool = pool
 
-    def _keep(self, pool: pd.DataFrame) -> PoolKernels | pd.DataFrame | None:
+    def _keep(self, pool: pd.DataFrame) -> PoolKernels | pd.DataFrame | Studied | None:
+        if isinstance(self.policy, MostStudied):
+            return surely_studied(pool)
         if self.policy.model == "gp":
             return prepare_pool(pool, keep=True)
         return add_numbers(pool) if self.policy.model == "forest" and not reads_numbers(pool) else None

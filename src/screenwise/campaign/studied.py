@@ -115,9 +115,19 @@ def surely_studied(pool: pd.DataFrame) -> Studied:
     return studied
 
 
-def choose_most_studied(plan: Plan, measured: int) -> Proposal:
-    """Choose the candidates whose genes are studied most; equal ones at random."""
-    studied = surely_studied(plan.pool)
+def choose_most_studied(plan: Plan, measured: int, studied: Studied | None = None) -> Proposal:
+    """Choose the candidates whose genes are studied most; equal ones at random.
+
+    Parameters
+    ----------
+    plan
+        Wells, rules, keys.
+    measured
+        Conditions that are measured.
+    studied
+        Of the plan's pool, where many rounds ask about it.
+    """
+    studied = surely_studied(plan.pool) if studied is None else studied
     plan = plan_plates(plan, studied.score)
     allowed, first = plan.rules.mask_or_rule(), plan.rules.first
     rows = pick_top(studied.score, plan.request.wells, plan.keys, allowed=allowed, first=first)

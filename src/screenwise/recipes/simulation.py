@@ -190,6 +190,7 @@ def _plan_screen(
     classes = bool(classes or np.isin(value, (0.0, 1.0)).all())
     policies, laboratory = _beside_fame(_policies(settings), screen), None
     if rules is not None:
+        screen = screen.take(screen.targets.task(screen.task_index(objective.task)).row)  # what is replayed
         wanted = CampaignSettings(str(objective), wells=replay.wells, plate=rules.plate, constraints=rules.constraints)
         wanted, conditions = checked_rules(wanted, screen.conditions)
         screen = Screen(conditions, screen.tasks, screen.targets)
