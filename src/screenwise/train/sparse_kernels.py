@@ -25,8 +25,8 @@ LINE = 16
 """float32 values of a cache line."""
 COLUMN_WORK = 4
 """Work of a column's update, in entries: its weights and moments are read and written."""
-AHEAD = 3
-"""Columns that the sums of a batch ask for in advance (measured with halves of 400 units)."""
+AHEAD, FAR = 3, 16
+"""How many columns before its turn the sums ask for a column's rows, and before that for where they are (measured)."""
 
 
 def aligned(shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -225,6 +225,9 @@ def gather_deferred(
     out[:, first:last] = 0
     current = np.empty(last - first, np.float32)
     for rank in range(len(columns)):
+        if rank + FAR < len(columns):
+            ask_for(slot, columns[rank + FAR])
+            ask_for(seen, columns[rank + FAR])
         if rank + AHEAD < len(columns):
             column = columns[rank + AHEAD]
             _ask(weight[column, first:last])
@@ -292,6 +295,8 @@ def begin_columns(entries: Any, slot: Any, filled: int) -> Any:  # pragma: no co
     work = np.empty(len(starts), np.int64)
     work[0] = 0
     for rank in range(len(columns)):
+        if rank + FAR < len(columns):
+            ask_for(slot, columns[rank + FAR])
         work[rank + 1] = starts[rank + 1] + COLUMN_WORK * (rank + 1)
         if slot[columns[rank]] < 0:
             slot[columns[rank]] = filled
@@ -324,6 +329,9 @@ def update_columns(
     one = np.float32(1.0)
     gradient = np.empty(weight.shape[1], np.float32)
     for rank in range(part[0], part[1]):
+        if rank + FAR < part[1]:
+            ask_for(slot, columns[rank + FAR])
+            ask_for(seen, columns[rank + FAR])
         if rank + 1 < part[1]:
             column = columns[rank + 1]
             _ask(weight[column])
