@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from screenwise.campaign.state import CampaignSettings
+from screenwise.data.columns import Columns
 from screenwise.design.constraints import Constraints
 from screenwise.design.plate import PlateRules
 from screenwise.design.stop import StopRules
@@ -316,3 +317,63 @@ def test_a_round_that_the_rules_make_smaller_says_so(tmp_path, pool):
     assert campaigns.propose(tmp_path / "a").notes[0].startswith("7 of 20 wells: no further candidate fits")
     campaigns.new(tmp_path / "b", pool[0], options)
     assert len(campaigns.propose(tmp_path / "b").notes) == 1
+
+
+def test_candidates_of_several_parts_are_shown_by_all_that_tell_them_apart(tmp_path):
+    parts = pd.MultiIndex.from_product(
+        [["K", "Na"], ["a", "b", "c"], [25.5, 60.5]], names=["base", "ligand", "temperature"]
+    )
+    parts.to_frame(index=False).to_csv(tmp_path / "pool.csv", index=False)
+    reading = Reading(columns=Columns(components=("base", "ligand", "temperature")))
+    campaigns.new(tmp_path / "a", str(tmp_path / "pool.csv"), CampaignOptions("maximize:yield", wells=12), reading)
+    genes = [f"G{place}" for place in range(6)]
+    pairs = pd.DataFrame([(a, b) for a in genes for b in genes if a < b], columns=["gene_a", "gene_b"])
+    pairs.assign(price=np.arange(15) / 7).to_csv(tmp_path / "pairs.csv", index=False)
+    campaigns.new(tmp_path / "b", str(tmp_path / "pairs.csv"), CampaignOptions("absolute:gi", wells=15))
+    for folder, names in (("a", ["base", "ligand", "temperature"]), ("b", ["gene_a", "gene_b"])):
+        for outcome in (campaigns.propose(tmp_path / folder), campaigns.explain(tmp_path / folder)):
+            shown = pd.DataFrame(outcome.table).drop(columns="place", errors="ignore")
+            assert list(shown.columns[: len(names)]) == names
+            assert "price" not in shown
+            assert not shown[names].duplicated().any()
+
+
+def test_numbers_that_no_model_reads_and_classes_that_it_wants_are_said(tmp_path, pool):
+    def notes(table, reading=Reading(), **options):
+        table.to_csv(tmp_path / "pool.csv", index=False)
+        folder = tmp_path / f"c{len(list(tmp_path.iterdir()))}"
+        begun = campaigns.new(
+            folder, str(tmp_path / "pool.csv"), CampaignOptions("maximize:growth", wells=5, **options), reading
+        )
+        return " ".join(begun.notes)
+
+    names = pd.DataFrame({"sample": [f"s{place}" for place in range(9)], "growth": np.arange(9.0)})
+    own = Reading(columns=Columns(id="sample"))
+    numbers = {"ph": np.linspace(3, 9, 9), "salt": np.arange(9)}
+    said = notes(names.assign(**numbers), own)
+    assert "The numbers ph, salt go onto the plate map and are not learned from" in said
+    assert "not learned" not in notes(names, own), "measured values are none of them"
+    assert "not learned" not in notes(names.assign(**{f"feature:{name}": one for name, one in numbers.items()}), own)
+    assert "not learned" not in notes(pd.DataFrame({"smiles": ["C" * (1 + place) for place in range(9)]} | numbers))
+    assert "must be 0 and 1" in notes(names, own, acquisition="entropy")
+    assert "must be 0 and 1" not in said
+
+
+def test_plates_that_count_and_look_odd_are_named_when_they_come_back(tmp_path, pool):
+    campaigns.new(tmp_path / "hits", pool[0], CampaignOptions("maximize:growth", wells=80, seed=1), pool[1])
+    campaigns.propose(tmp_path / "hits")
+    campaigns.export(tmp_path / "hits", tmp_path / "plate.csv")
+    fill(tmp_path / "plate.csv", ["growth"])
+    table = pd.read_csv(tmp_path / "plate.csv")
+    taken = campaigns.ingest(tmp_path / "hits", tmp_path / "plate.csv")
+    assert taken.details["flagged"] == {}
+    assert taken.notes == []
+    table["growth"] += 4.0 * np.random.default_rng(0).normal(size=len(table)) * table["role"].eq("replicate")
+    table.to_csv(tmp_path / "noisy.csv", index=False)
+    taken = campaigns.ingest(tmp_path / "hits", tmp_path / "noisy.csv")
+    assert taken.facts["plates to look at"] == 1
+    assert taken.facts["plates rejected"] == 0
+    assert "Plate R1P1: look at replicate agreement" in taken.notes[0]
+    assert {line["check"] for line in campaigns.status(tmp_path / "hits").details["flagged"]} == set(
+        taken.details["flagged"]["R1P1"]
+    )

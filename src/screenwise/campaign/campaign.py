@@ -27,7 +27,7 @@ from screenwise.campaign.round import (
 from screenwise.campaign.rules import checked_rules
 from screenwise.campaign.state import CampaignSettings, State, fold
 from screenwise.campaign.store import Event, Store
-from screenwise.campaign.summary import summarise
+from screenwise.campaign.summary import flagged_plates, summarise
 from screenwise.campaign.verdict import plate_checks, verdicts
 from screenwise.config import to_mapping
 from screenwise.design.plate import write_plate
@@ -234,7 +234,8 @@ class Campaign:
         Returns
         -------
         dict: file, rows, new, corrected, failed, unchanged, quarantined (numbers), repeated (was this
-        file taken in before), state, rejected (plate -> why), and the quarantined rows' reasons.
+        file taken in before), state, rejected (plate -> why), flagged (plate -> checks that failed, of the
+        others), and the quarantined rows' reasons.
         """
         path = Path(path)
         with self.store.writing(self.actor) as writer:
@@ -254,9 +255,11 @@ class Campaign:
                 writer.append("ingested", {**about, **said, "digest": digest, "objects": objects})
                 state = fold([*writer.events, *writer.added], self.store.get)
         reasons = results.quarantine["reason"].value_counts().to_dict()
-        here = {plate: why for plate, why in state.rejected.items() if plate in set(results.readings["plate"])}
+        told = set(results.readings["plate"])
+        here = {plate: why for plate, why in state.rejected.items() if plate in told}
         counted = {str(reason): int(count) for reason, count in reasons.items()}
-        return {**about, "state": state.name, "rejected": here, "reasons": counted}
+        odd = flagged_plates(state, told - set(here))
+        return {**about, "state": state.name, "rejected": here, "flagged": odd, "reasons": counted}
 
     def judge(self, plate: str, *, good: bool, reason: str) -> None:
         """Let a plate count, or not, whatever its checks say; who said so and why is kept.

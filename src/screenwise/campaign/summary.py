@@ -1,5 +1,6 @@
 """A campaign in a few lines: what `status` says."""
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,16 @@ def flagged(state: State) -> list[dict[str, Any]]:
             bad["plate"], bad["task"], bad["check"], bad["value"], bad["message"], strict=True
         )
     ]
+
+
+def flagged_plates(state: State, plates: Collection[str]) -> dict[str, list[str]]:
+    """Return plate -> names of its checks that failed, of some plates; those without any are left out."""
+    found: dict[str, list[str]] = {}
+    for line in flagged(state) if plates else ():
+        if line["plate"] in plates:
+            checks = found.setdefault(line["plate"], [])
+            checks += [line["check"]] if line["check"] not in checks else []
+    return found
 
 
 def _values(state: State) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from screenwise.data.columns import listed
 from screenwise.data.table import write_table
 from screenwise.design.plate import PlateRules
 from screenwise.errors import CampaignError, ConfigError
+from screenwise.recipes.campaign_notes import LISTED, class_notes, number_notes, plate_notes, same_notes
 from screenwise.recipes.campaign_rules import read_rules, with_rules, write_rules
 from screenwise.recipes.outcome import Outcome, Progress, silent
 from screenwise.recipes.settings import CampaignOptions, Reading
@@ -25,10 +26,10 @@ SHOWN = 8
 """Proposed conditions that the terminal shows."""
 EXPLAINED = 24
 """Explained wells that the terminal shows."""
-LISTED = 6
-"""Columns that a note lists."""
 NAME = 24
 """Letters of what passes for a name."""
+TITLES = 4
+"""Columns that tell candidates apart, at most."""
 PLATE_SETTING = re.compile(r"\bplate\.(\w+)")
 """How errors of plate rules name a setting."""
 
@@ -64,7 +65,12 @@ def new(
         "left out, the same condition twice": int(doubled.sum()),
         "plates of a round": f"{plates} of {rules.format} wells, each with up to {rules.capacity} candidates",
     }
-    notes = [*_same_notes(conditions[~unreadable]), *_plate_notes(settings, plates)]
+    notes = [
+        *same_notes(conditions[~unreadable]),
+        *number_notes(usable, settings),
+        *class_notes(settings),
+        *plate_notes(settings, plates),
+    ]
     return Outcome(facts, notes=[*notes, f"Next: screenwise campaign propose {folder}"])
 
 
@@ -87,38 +93,6 @@ def _option(setting: re.Match[str]) -> str:
     return "--plate-format" if setting[1] == "format" else f"--{setting[1].replace('_', '-')}"
 
 
-def _same_notes(conditions: pd.DataFrame) -> list[str]:
-    """Say which columns tell rows apart that are the same condition, so that none is left out by mistake."""
-    same = conditions[conditions["condition_id"].duplicated(keep=False)]
-    own = [name for name in same.columns if name not in ("condition_id", "note", "smiles_as_given")]
-    differ = [name for name in own if (same.groupby("condition_id")[name].nunique(dropna=False) > 1).any()]
-    if not differ:
-        return []
-    return [
-        f"Rows left out as the same condition differ in {', '.join(map(str, differ[:LISTED]))}, which is no part of a "
-        "condition. A dose is read from dose_um (micromolar) or dose_m (molar), in a pair dose_um_a and dose_um_b; "
-        "what is applied besides, such as a reagent, belongs into numbers (feature:NAME) or into the name (--id)."
-    ]
-
-
-def _plate_notes(settings: CampaignSettings, plates: int) -> list[str]:
-    rules, notes = settings.plate, []
-    if plates > 1 and settings.constraints.plates is None and settings.wells < plates * rules.capacity:
-        notes.append(
-            f"{settings.wells} candidates do not fill {plates} plates: --wells {plates * rules.capacity} would, "
-            f"and {(plates - 1) * rules.capacity} would need a plate less."
-        )
-    alone = settings.constraints.one_per_plate
-    if plates == 1 and alone and settings.constraints.plates is None:
-        notes.append(
-            f"A round is one plate, so all of it has one {' and '.join(alone)}; the rule plates = 3 would allow three."
-        )
-    for kind in ("positive", "negative"):
-        if getattr(rules, kind) and not getattr(rules, f"{kind}_id"):
-            notes.append(f"The {kind} control has no name on the plate map: --{kind}-id gives it one.")
-    return notes
-
-
 def rules(path: Path) -> Outcome:
     """Write an example of the rules of a campaign."""
     write_rules(path)
@@ -131,11 +105,11 @@ def propose(folder: Path, *, ahead: bool = False) -> Outcome:
     proposal = campaign.propose(ahead=ahead)
     empty = [name for name in ("hit", "cost") if not proposal[name].fillna(0).any()]
     wells, _ = campaign.explain()
-    title = _title(wells)
     shown = proposal.drop(columns=["round", "place", "condition_id", *empty])
-    shown.insert(0, title, wells[title].to_numpy(object))
     if "studied" in wells:
-        shown.insert(2, "studied", wells["studied"].to_numpy())
+        shown.insert(1, "studied", wells["studied"].to_numpy())
+    for place, title in enumerate(_titles(wells)):
+        shown.insert(place, title, wells[title].to_numpy(object))
     facts: dict[str, Any] = {"round": int(proposal["round"].iloc[0]), "wells": len(proposal)}
     shown = _once(shown, "reason", facts).head(SHOWN)
     said = campaign.state().rounds[-1]
@@ -176,14 +150,18 @@ def export(folder: Path, out: Path) -> Outcome:
 def ingest(folder: Path, results: Path, *, accept: bool = False) -> Outcome:
     """Take results in; rows that match no exported well are kept aside with their reason."""
     taken = Campaign.open(folder).ingest(results, accept=accept)
-    reasons, rejected = taken.pop("reasons"), taken.pop("rejected")
+    reasons, rejected, flagged = (taken.pop(name) for name in ("reasons", "rejected", "flagged"))
     notes = [f"Kept aside: {reason} ({count})" for reason, count in reasons.items()]
     notes += [
         f"Plate {plate} does not count and its candidates may be chosen again: {why} If you know better: "
         f"screenwise campaign accept {folder} {plate} --reason WHY"
         for plate, why in rejected.items()
     ]
-    return Outcome({**taken, "plates rejected": len(rejected)}, notes=notes, details={"rejected": rejected})
+    notes += [f"Plate {plate}: look at {', '.join(checks)}." for plate, checks in list(flagged.items())[:LISTED]]
+    if flagged:
+        notes.append(f"Plates to look at count; what their checks say: screenwise campaign status {folder}")
+    facts = {**taken, "plates rejected": len(rejected), "plates to look at": len(flagged)}
+    return Outcome(facts, notes=notes, details={"rejected": rejected, "flagged": flagged})
 
 
 def judge(folder: Path, plate: str, reason: str, *, good: bool) -> Outcome:
@@ -218,7 +196,7 @@ def explain(folder: Path, number: int | None = None, out: Path | None = None) ->
     unused = [name for name in ("hit", "cost") if not wells[name].fillna(0).any()]
     names = [
         "place",
-        _title(wells),
+        *_titles(wells),
         "score",
         *(["studied"] if "studied" in wells else []),
         "mean",
@@ -244,12 +222,27 @@ def _once(table: pd.DataFrame, name: str, facts: dict[str, Any]) -> pd.DataFrame
     return table.drop(columns=name)
 
 
-def _title(wells: pd.DataFrame) -> str:
-    """Return the column a user knows candidates by: the first of his own with a value of its own for each, if short."""
+def _titles(wells: pd.DataFrame) -> list[str]:
+    """Return the columns a user knows candidates by.
+
+    The first of his own with a value of its own for each, if short; else as many of his own as tell candidates apart,
+    such as both genes of a pair or the parts of a reaction.
+    """
     own = [str(name) for name in wells.columns[1 : list(wells.columns).index("reason")]]
-    texts = [wells[name].astype(str) for name in own]
-    named = [one for one, text in zip(own, texts, strict=True) if text.is_unique and text.str.len().median() <= NAME]
-    return next(iter([one for one in named if "smiles" not in one.lower()] or named), own[0] if own else "condition_id")
+    own.sort(key=lambda name: pd.api.types.is_float_dtype(wells[name]))  # names before numbers
+    texts = {name: wells[name].astype(str) for name in own}
+    named = [one for one, text in texts.items() if text.is_unique and text.str.len().median() <= NAME]
+    named = [one for one in named if not pd.api.types.is_float_dtype(wells[one])]
+    alone = [one for one in named if "smiles" not in one.lower()] or named
+    if alone:
+        return alone[:1]
+    found: list[str] = []
+    kinds = 0
+    for name in own:
+        more = len(wells[[*found, name]].drop_duplicates())
+        if more > kinds and len(found) < TITLES:
+            found, kinds = [*found, name], more
+    return found or ["condition_id"]
 
 
 def rule_price(line: dict[Any, Any]) -> str:
@@ -301,7 +294,7 @@ def verify(folder: Path) -> Outcome:
     """Check every event and table against its hash; a difference is an error."""
     found = Campaign.open(folder).verify()
     if not found["ok"]:
-        message = f"{folder} was changed since it was written: {'; '.join(map(str, found['problems']))}."
+        message = f"{folder} was changed since it was written: {' '.join(map(str, found['problems']))}"
         raise CampaignError(message)
     return Outcome(found)
 
