@@ -9,7 +9,7 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
-from screenwise.train import dropout, sparse_head, sparse_kernels, sparse_rows
+from screenwise.train import dropout, sparse_head, sparse_rows, sparse_sort
 from screenwise.train.sparse_batch import SparseBatch
 from screenwise.train.threads import in_parts
 
@@ -69,7 +69,7 @@ def longest_thread(work):
         longest.append(max(parts)[0])
 
     with ExitStack() as stack:
-        for module in (sparse_rows, sparse_kernels, sparse_head, dropout):
+        for module in (sparse_rows, sparse_sort, sparse_head, dropout):
             stack.enter_context(patch.object(module, "in_parts", watched))
         began = time.thread_time()
         work()

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from screenwise.train.sparse_batch import SparseBatch
-from screenwise.train.sparse_kernels import aligned, column_gradients, gather, sort_by_column
+from screenwise.train.sparse_kernels import aligned, column_gradients, gather
 from screenwise.train.sparse_rows import DeferredRows
+from screenwise.train.sparse_sort import sort_by_column
 from screenwise.train.threads import in_parts
 
 

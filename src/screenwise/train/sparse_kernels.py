@@ -15,18 +15,14 @@ from numba import njit, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from screenwise.train.threads import in_parts
-
 FUSED = {"contract", "nsz"}
 """A product and a sum may round once; nothing is reordered."""
-DIGIT = 11
-"""Bits of one pass of the radix sort, and of the digit by which threads share it."""
 LINE = 16
 """float32 values of a cache line."""
 COLUMN_WORK = 4
 """Work of a column's update, in entries: its weights and moments are read and written."""
-AHEAD, FAR = 3, 16
-"""How many columns before its turn the sums ask for a column's rows, and before that for where they are (measured)."""
+FAR = 16
+"""How many columns before a column's turn its slot and last use are asked for; its rows, which they lead to, one."""
 
 
 def aligned(shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -66,109 +62,20 @@ def _ask(row: Any) -> None:  # pragma: no cover
         ask_for(row, place)
 
 
-def sort_by_column(indptr: Any, indices: Any, data: Any, features: int) -> Any:
-    """Sort the entries of CSR rows by column, rows ascending within a column (radix sort).
-
-    Returns
-    -------
-    tuple
-        (u,) columns that occur, ascending, int32; (u + 1,) where each begins; (m,) row of each entry; (m,) value.
-
-    Examples
-    --------
-    >>> from scipy.sparse import csr_array
-    >>> rows = csr_array(np.array([[0, 2.0, 0, 0, 1.0], [0, 3.0, 0, 0, 0]], np.float32))
-    >>> [part.tolist() for part in sort_by_column(rows.indptr, rows.indices, rows.data, 5)]
-    [[1, 4], [0, 2, 3], [0, 1, 0], [2.0, 3.0, 1.0]]
-    """
-    shift = max(0, (features - 1).bit_length() - DIGIT)
-    work = _count_digits(indices, shift)
-    out = tuple(np.empty(len(indices), kind) for kind in (np.int32, np.int32, np.float32))
-    in_parts(_sort_part, (indptr, indices, data), shift, work, out, work=work)
-    return (*_runs(out[0]), out[1], out[2])
+@njit(inline="always")
+def _ask_place(table: Any, column: int) -> None:  # pragma: no cover
+    ask_for(table[2], column)
+    ask_for(table[3], column)
 
 
-@njit(cache=True, nogil=True)
-def _count_digits(indices: Any, shift: int) -> Any:  # pragma: no cover
-    """Return where the entries of each highest digit will begin."""
-    ends = np.zeros((1 << DIGIT) + 1, np.int64)
-    for entry in range(len(indices)):
-        ends[(indices[entry] >> shift) + 1] += 1
-    for digit in range(1 << DIGIT):
-        ends[digit + 1] += ends[digit]
-    return ends
-
-
-@njit(cache=True, nogil=True)
-def _sort_part(batch: Any, shift: int, begins: Any, out: Any, part: tuple[int, int]) -> None:  # pragma: no cover
-    """Sort the entries whose highest digit is in `part` to their places in ``out``."""
-    count = begins[part[1]] - begins[part[0]]
-    found = np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, np.float32)
-    other = np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, np.float32)
-    low = min(DIGIT, shift)
-    _first_digit(batch, shift, part, (1 << low) - 1, found)
-    while low < shift:
-        bits = min(DIGIT, shift - low)
-        _move(found, low, _begins(found[0], low, bits), (1 << bits) - 1, other)
-        found, other = other, found
-        low += bits
-    _move(found, shift, begins[:-1].copy(), (1 << DIGIT) - 1, out)
-
-
-@njit(cache=True, nogil=True)
-def _first_digit(batch: Any, shift: int, part: tuple[int, int], mask: int, out: Any) -> None:  # pragma: no cover
-    """Sort the entries whose highest digit is in `part` by their lowest one."""
-    indptr, indices, data = batch
-    first, last = part[0] << shift, part[1] << shift
-    ends = np.zeros(mask + 2, np.int64)
-    for entry in range(len(indices)):
-        if first <= indices[entry] < last:
-            ends[(indices[entry] & mask) + 1] += 1
-    for digit in range(mask + 1):
-        ends[digit + 1] += ends[digit]
-    for row in range(len(indptr) - 1):
-        for entry in range(indptr[row], indptr[row + 1]):
-            column = indices[entry]
-            if first <= column < last:
-                target = ends[column & mask]
-                ends[column & mask] = target + 1
-                out[0][target], out[1][target], out[2][target] = column, row, data[entry]
-
-
-@njit(cache=True, nogil=True)
-def _begins(keys: Any, low: int, bits: int) -> Any:  # pragma: no cover
-    """Return where the keys of each digit will begin."""
-    ends = np.zeros((1 << bits) + 1, np.int64)
-    for entry in range(len(keys)):
-        ends[((keys[entry] >> low) & ((1 << bits) - 1)) + 1] += 1
-    for digit in range(1 << bits):
-        ends[digit + 1] += ends[digit]
-    return ends
-
-
-@njit(cache=True, nogil=True)
-def _move(entries: Any, low: int, begins: Any, mask: int, out: Any) -> None:  # pragma: no cover
-    """Sort by one digit, whose entries begin at `begins`; equal ones stay in order."""
-    keys, rows, values = entries
-    for entry in range(len(keys)):
-        digit = (keys[entry] >> low) & mask
-        target = begins[digit]
-        begins[digit] = target + 1
-        out[0][target], out[1][target], out[2][target] = keys[entry], rows[entry], values[entry]
-
-
-@njit(cache=True, nogil=True)
-def _runs(keys: Any) -> Any:  # pragma: no cover
-    """Return the different keys of a sorted list, and where each begins."""
-    starts = np.empty(len(keys) + 1, np.int64)
-    found = 0
-    for entry in range(1, len(keys)):
-        # written always and counted where a key is new: nothing for the processor to guess
-        starts[found + 1] = entry
-        found += keys[entry] != keys[entry - 1]
-    found += len(keys) > 0
-    starts[0], starts[found] = 0, len(keys)
-    return keys[starts[:found]], starts[: found + 1].copy()
+@njit(inline="always")
+def _ask_column(table: Any, column: int, before: int) -> None:  # pragma: no cover
+    """Ask for a column's weights, and for its moments where it was last used before some step."""
+    weight, moments, slot, seen = table
+    _ask(weight[column])
+    if slot[column] >= 0 and seen[column] < before:
+        _ask(moments[slot[column], 0])
+        _ask(moments[slot[column], 1])
 
 
 @njit(cache=True, nogil=True, fastmath=FUSED, error_model="numpy")
@@ -187,27 +94,50 @@ def gather(batch: Any, weight: Any, out: Any, part: tuple[int, int]) -> None:  #
 
 
 @njit(inline="always")
-def _add(entries: Any, rank: int, source: Any, out: Any, units: tuple[int, int]) -> None:  # pragma: no cover
-    """Add a column's weights (units) to the sums of its rows."""
-    for entry in range(entries[1][rank], entries[1][rank + 1]):
-        value, total = entries[3][entry], out[entries[2][entry], units[0] : units[1]]
+def _columns_within(entries: Any, part: tuple[int, int]) -> Any:  # pragma: no cover
+    """Return (n, 3) the columns with entries in the rows `part`, the first of them, and the one after the last."""
+    columns, starts, rows, _ = entries
+    found = np.empty((len(starts) - 1, 3), np.int64)
+    count = 0
+    for rank in range(len(starts) - 1):
+        begin, end = starts[rank], starts[rank + 1]
+        while begin < end and rows[begin] < part[0]:
+            begin += 1
+        while end > begin and rows[end - 1] >= part[1]:
+            end -= 1
+        found[count, 0], found[count, 1], found[count, 2] = columns[rank], begin, end
+        count += begin < end
+    return found[:count]
+
+
+@njit(inline="always")
+def _add(entries: Any, begin: int, end: int, source: Any, out: Any) -> None:  # pragma: no cover
+    """Add a column's weights to the sums of its rows."""
+    for entry in range(begin, end):
+        value, total = entries[3][entry], out[entries[2][entry]]
         for unit in range(source.shape[0]):
             total[unit] += value * source[unit]
+
+
+@njit(inline="always")
+def _add_present(row: Any, moments: Any, skipped: Any, value: float, total: Any) -> None:  # pragma: no cover
+    mean, square = moments
+    keep, p0, p1, q0, q1 = skipped
+    for unit in range(row.shape[0]):
+        root = np.sqrt(square[unit])
+        total[unit] += value * (keep * row[unit] - mean[unit] * (p0 + p1 * root) / (q0 + q1 * root + square[unit]))
 
 
 @njit(cache=True, nogil=True, fastmath=FUSED, error_model="numpy")
 def gather_deferred(
     entries: Any, table: Any, skipped: Any, now: int, out: Any, part: tuple[int, int]
 ) -> None:  # pragma: no cover
-    """Sum the weight rows that dense Adam would have by now, for the cache lines `part` of every row.
-
-    Nothing is written but ``out``: a row that waits goes on waiting. Threads share the units and not the rows of
-    the batch, since rows have columns in common, which each thread would read.
+    """Sum the weight rows that dense Adam would have by now, for the rows `part` of a batch; they go on waiting.
 
     Parameters
     ----------
     entries
-        What `sort_by_column` returned.
+        What `screenwise.train.sparse_sort.sort_by_column` returned.
     table
         weight (d, h), moments (slots, 2, h), slot (d,) of a column's moments or -1, seen (d,) step of last use.
     skipped
@@ -217,47 +147,37 @@ def gather_deferred(
     out
         (b, h) sums.
     part
-        First `LINE` of units, and the one after the last.
+        First row, and the one after the last.
     """
-    columns, starts, rows, values = entries
     weight, moments, slot, seen = table
-    first, last = units = part[0] * LINE, min(part[1] * LINE, weight.shape[1])
-    out[:, first:last] = 0
-    current = np.empty(last - first, np.float32)
-    for rank in range(len(columns)):
-        if rank + FAR < len(columns):
-            ask_for(slot, columns[rank + FAR])
-            ask_for(seen, columns[rank + FAR])
-        if rank + AHEAD < len(columns):
-            column = columns[rank + AHEAD]
-            _ask(weight[column, first:last])
-            if slot[column] >= 0 and seen[column] < now:
-                _ask(moments[slot[column], 0, first:last])
-                _ask(moments[slot[column], 1, first:last])
-        column = columns[rank]
-        row = weight[column, first:last]
+    out[part[0] : part[1]] = 0
+    current = np.empty(weight.shape[1], np.float32)
+    own = _columns_within(entries, part)
+    for place in range(len(own)):
+        if place + FAR < len(own):
+            _ask_place(table, own[place + FAR, 0])
+        if place + 1 < len(own):
+            _ask_column(table, own[place + 1, 0], now)
+        column, begin, end = own[place]
+        row = weight[column]
         if seen[column] == now:
-            _add(entries, rank, row, out, units)
+            _add(entries, begin, end, row, out)
             continue
         keep, p0, p1, q0, q1 = skipped[seen[column]]
         if slot[column] < 0:
             for unit in range(current.shape[0]):
                 current[unit] = keep * row[unit]
-            _add(entries, rank, current, out, units)
+            _add(entries, begin, end, current, out)
             continue
-        mean, square = moments[slot[column], 0, first:last], moments[slot[column], 1, first:last]
-        if starts[rank + 1] == starts[rank] + 1:
-            # most columns: without a buffer
-            value, total = values[starts[rank]], out[rows[starts[rank]], first:last]
-            for unit in range(current.shape[0]):
-                root = np.sqrt(square[unit])
-                moved = mean[unit] * (p0 + p1 * root) / (q0 + q1 * root + square[unit])
-                total[unit] += value * (keep * row[unit] - moved)
+        mean, square = moments[slot[column], 0], moments[slot[column], 1]
+        if end == begin + 1:
+            # as most that waited: a fifth of the time would go through the buffer
+            _add_present(row, (mean, square), skipped[seen[column]], entries[3][begin], out[entries[2][begin]])
             continue
         for unit in range(current.shape[0]):
             root = np.sqrt(square[unit])
             current[unit] = keep * row[unit] - mean[unit] * (p0 + p1 * root) / (q0 + q1 * root + square[unit])
-        _add(entries, rank, current, out, units)
+        _add(entries, begin, end, current, out)
 
 
 @njit(inline="always")
@@ -330,13 +250,9 @@ def update_columns(
     gradient = np.empty(weight.shape[1], np.float32)
     for rank in range(part[0], part[1]):
         if rank + FAR < part[1]:
-            ask_for(slot, columns[rank + FAR])
-            ask_for(seen, columns[rank + FAR])
+            _ask_place(table, columns[rank + FAR])
         if rank + 1 < part[1]:
-            column = columns[rank + 1]
-            _ask(weight[column])
-            _ask(moments[slot[column], 0])
-            _ask(moments[slot[column], 1])
+            _ask_column(table, columns[rank + 1], now + 1)
         column = columns[rank]
         _column_gradient(entries, rank, upstream, gradient)
         row, mean, square = weight[column], moments[slot[column], 0], moments[slot[column], 1]

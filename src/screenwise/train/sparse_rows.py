@@ -13,16 +13,15 @@ from torch import Tensor, nn
 
 from screenwise.train.sparse_batch import SparseBatch
 from screenwise.train.sparse_kernels import (
-    LINE,
     aligned,
     begin_columns,
     catch_up,
     gather_deferred,
-    sort_by_column,
     squared_lengths,
     update_columns,
 )
 from screenwise.train.sparse_skipped import Skipped
+from screenwise.train.sparse_sort import sort_by_column
 from screenwise.train.threads import in_parts
 
 
@@ -130,12 +129,10 @@ class KernelRows:
         self.moments[: self.filled] = found["moments"]
         self.slot[:], self.seen[:] = found["slot"], found["seen"]
 
-    def present(self, entries: Any, count: int) -> NDArray[np.float32]:
-        """Return (b, h) sums of a batch of `count` rows."""
-        hidden = self.weight.shape[1]
-        out = np.empty((count, hidden), np.float32)
-        lines = np.arange(-(-hidden // LINE) + 1)
-        in_parts(gather_deferred, entries, self._table(), self.skipped.table, self.skipped.now, out, work=lines)
+    def present(self, entries: Any, work: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return (b, h) sums; `work` (b + 1,) says where each row's entries begin."""
+        out = np.empty((len(work) - 1, self.weight.shape[1]), np.float32)
+        in_parts(gather_deferred, entries, self._table(), self.skipped.table, self.skipped.now, out, work=work)
         return out
 
     def _table(self) -> tuple[Any, ...]:
@@ -163,7 +160,7 @@ class _DeferredSum(torch.autograd.Function):
     def forward(ctx: Any, weight: Tensor, batch: SparseBatch, rows: KernelRows) -> Tensor:
         arrays = batch.arrays()
         ctx.rows, ctx.entries = rows, sort_by_column(*arrays, weight.shape[0])
-        return torch.from_numpy(rows.present(ctx.entries, len(arrays[0]) - 1))
+        return torch.from_numpy(rows.present(ctx.entries, arrays[0]))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[None, None, None]:
