@@ -377,3 +377,20 @@ def test_plates_that_count_and_look_odd_are_named_when_they_come_back(tmp_path, 
     assert {line["check"] for line in campaigns.status(tmp_path / "hits").details["flagged"]} == set(
         taken.details["flagged"]["R1P1"]
     )
+
+
+def test_a_command_that_is_told_can_be_typed_and_a_file_that_is_missing_is_said_to_be(tmp_path, pool):
+    folder = tmp_path / "my hits"
+    assert f"propose '{folder}'" in campaigns.new(folder, pool[0], CampaignOptions("maximize:growth")).notes[-1]
+    assert f"export '{folder}' --out" in campaigns.propose(folder).notes[-1]
+    assert f"ingest '{folder}' '{tmp_path}/a b.csv'" in campaigns.export(folder, tmp_path / "a b.csv").notes[-1]
+    with pytest.raises(
+        ConfigError, match=r"none\.toml cannot be read: No such file or directory\. .*RULES\.toml. writes"
+    ):
+        read_rules(tmp_path / "none.toml")
+
+
+def test_a_task_is_not_what_was_applied(tmp_path, pool):
+    with pytest.raises(ConfigError, match="'gene' is a column that says what is applied"):
+        campaigns.new(tmp_path / "hits", pool[0], CampaignOptions("maximize:gene"))
+    assert not (tmp_path / "hits").exists()

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from screenwise.data.columns import Columns
 from screenwise.data.datasets import POOLS
 from screenwise.errors import ConfigError, DataError, DesignError, ScreenwiseError
 from screenwise.recipes import simulation
@@ -244,6 +245,17 @@ def test_a_pool_used_up_by_its_rules_ends_without_an_error(tmp_path, pool):
     assert "cost" not in curves
     said = json.loads((tmp_path / "out" / "replay.json").read_text())["stock"]
     assert said["rules"]["constraints"]["stock"] == {"family": "left"}
+
+
+def test_conditions_that_are_mere_names_are_said_to_be_so(tmp_path):
+    numbers = np.random.default_rng(0).normal(size=40)
+    table = pd.DataFrame({"sample": [f"s{place}" for place in range(40)], "ph": numbers, "growth": numbers})
+    settings = SimulateSettings("random", rounds=1, wells=5, seeds=1, start=8, objective="maximize:growth")
+    reading = Reading(columns=Columns(id="sample", tasks=("growth",)))
+    for column, said in (("ph", True), ("feature:ph", False)):
+        table.rename(columns={"ph": column}).to_csv(tmp_path / "pool.csv", index=False)
+        told = simulation.simulate(str(tmp_path / "pool.csv"), tmp_path / column[:2], settings, reading)
+        assert any("by their names alone" in note for note in told.notes) == said
 
 
 def test_what_must_be_in_is_looked_for_among_what_is_replayed(tmp_path, pool):

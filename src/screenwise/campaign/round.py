@@ -14,7 +14,7 @@ from screenwise.campaign.policy import policy_for
 from screenwise.campaign.proposal import Policy, Proposal, Request
 from screenwise.campaign.rules import bench_of, constraints_now, layout_rules, round_facts, wells_used
 from screenwise.campaign.state import PROPOSALS, TESTED, WELLS, CampaignSettings, State
-from screenwise.condition import condition_ids
+from screenwise.condition import condition_ids, factor_columns
 from screenwise.design.constraints import Constraints
 from screenwise.design.plate import layout
 from screenwise.design.rules import apply_constraints
@@ -81,6 +81,10 @@ def checked_pool(pool: pd.DataFrame, tasks: list[str]) -> pd.DataFrame:
     if pool.empty:
         message = "The pool has no rows; give at least one candidate."
         raise DataError(message)
+    applied = set(tasks) & set(pool.columns) and set(tasks) & set(factor_columns(pool))
+    if applied:
+        message = f"The task {min(applied)!r} is a column that says what is applied; name what is read from the wells."
+        raise ConfigError(message)
     pool = pool.reset_index(drop=True).drop(columns=tasks, errors="ignore")
     if not pool.columns.is_unique:
         doubled = pool.columns[pool.columns.duplicated()].tolist()

@@ -36,7 +36,12 @@ def read_rules(path: Path) -> CampaignRules:
     try:
         found = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        message = f"{path} cannot be read as TOML: {error}. `screenwise campaign rules {path}` writes an example."
+        why = (
+            f"cannot be read as TOML: {error}"
+            if not isinstance(error, OSError)
+            else f"cannot be read: {error.strerror}"
+        )
+        message = f"{path} {why}. `screenwise campaign rules RULES.toml` writes an example."
         raise ConfigError(message) from error
     sections = {"constraints": Constraints, "plate": PlateRules, "stop": StopRules}
     homes = [(name, key) for key in found for name, cls in sections.items() if key in {one.name for one in fields(cls)}]

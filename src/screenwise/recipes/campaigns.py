@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import pandas as pd
@@ -71,7 +72,7 @@ def new(
         *class_notes(settings),
         *plate_notes(settings, plates),
     ]
-    return Outcome(facts, notes=[*notes, f"Next: screenwise campaign propose {folder}"])
+    return Outcome(facts, notes=[*notes, f"Next: screenwise campaign propose {quote(str(folder))}"])
 
 
 def _settings(options: CampaignOptions) -> CampaignSettings:
@@ -117,7 +118,10 @@ def propose(folder: Path, *, ahead: bool = False) -> Outcome:
     if "expected" in facts:
         facts["expected hits"] = facts.pop("expected")
     rows = [{str(name): value for name, value in row.items()} for row in shown.to_dict("records")]
-    notes = [*_short_notes(campaign, len(proposal)), f"Next: screenwise campaign export {folder} --out plate.csv"]
+    notes = [
+        *_short_notes(campaign, len(proposal)),
+        f"Next: screenwise campaign export {quote(str(folder))} --out plate.csv",
+    ]
     return Outcome(facts | _evidence(campaign) | _lean(wells), rows, notes)
 
 
@@ -143,7 +147,7 @@ def export(folder: Path, out: Path) -> Outcome:
     facts = {"wells": len(sheet), "plates": int(sheet["plate"].nunique())}
     facts |= {f"  {role}": int(count) for role, count in sheet["role"].value_counts().items()}
     columns = "the last column" if len(tasks) == 1 else f"the columns {', '.join(tasks)}"
-    note = f"Fill in {columns} and run: screenwise campaign ingest {folder} {out}"
+    note = f"Fill in {columns} and run: screenwise campaign ingest {quote(str(folder))} {quote(str(out))}"
     return Outcome(facts, notes=[note], files={"plate map": str(out)})
 
 
@@ -154,12 +158,12 @@ def ingest(folder: Path, results: Path, *, accept: bool = False) -> Outcome:
     notes = [f"Kept aside: {reason} ({count})" for reason, count in reasons.items()]
     notes += [
         f"Plate {plate} does not count and its candidates may be chosen again: {why} If you know better: "
-        f"screenwise campaign accept {folder} {plate} --reason WHY"
+        f"screenwise campaign accept {quote(str(folder))} {plate} --reason WHY"
         for plate, why in rejected.items()
     ]
     notes += [f"Plate {plate}: look at {', '.join(checks)}." for plate, checks in list(flagged.items())[:LISTED]]
     if flagged:
-        notes.append(f"Plates to look at count; what their checks say: screenwise campaign status {folder}")
+        notes.append(f"Plates to look at count; what their checks say: screenwise campaign status {quote(str(folder))}")
     facts = {**taken, "plates rejected": len(rejected), "plates to look at": len(flagged)}
     return Outcome(facts, notes=notes, details={"rejected": rejected, "flagged": flagged})
 

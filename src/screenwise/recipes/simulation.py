@@ -16,6 +16,7 @@ from screenwise.campaign.policy import POLICIES, Objective, SimulatedPolicy
 from screenwise.campaign.rules import checked_rules
 from screenwise.campaign.state import CampaignSettings
 from screenwise.campaign.studied import MostStudied, how_studied, names_genes, surely_studied
+from screenwise.condition import factor_columns
 from screenwise.config import to_mapping
 from screenwise.data.columns import listed
 from screenwise.data.datasets import POOLS, Pool
@@ -204,6 +205,11 @@ def _plan_screen(
     notes: tuple[str, ...] = ()
     if names_genes(screen.conditions) and without_features(screen.conditions).all():
         notes = (f"Models know the genes of {name} by their symbols alone; --features gene_sets joins public sets.",)
+    elif factor_columns(screen.conditions) == ["entity"] and without_features(screen.conditions).all():
+        notes = (
+            f"Models know the conditions of {name} by their names alone, and no policy can tell them apart; call "
+            "columns of numbers feature:NAME, or give them with --features.",
+        )
     return Plan(name, screen, objective, replay, simulated, notes)
 
 
