@@ -308,3 +308,28 @@ def test_a_label_alone_is_the_value(tmp_path):
     screen = read_assay(path).screen
     assert screen.task_names == ["A1"]
     assert screen.tasks["kind"].tolist() == ["classification"]
+
+
+def test_labels_of_minus_one_and_one_stand_beside_values_and_are_not_taken_for_them(tmp_path):
+    path = tmp_path / "long.csv"
+    path.write_text("smiles,assay_id,p_value,label\nCCO,A,5.1,-1\nCCN,A,6.2,-1\nCCC,A,7.3,1\nCCCl,A,7.4,1\n")
+    read = read_assay(path)
+    assert read.screen.task_names == ["A", "A active"]
+    assert read.screen.targets.task(0).value.tolist() == pytest.approx([5.1, 6.2, 7.3, 7.4])
+    assert read.screen.targets.task(1).value.tolist() == [0, 0, 1, 1]
+    assert "label has -1 and no 0: -1 is read as inactive." in read.notes
+
+
+def test_a_column_of_labels_with_minus_one_and_0_keeps_0_as_inactive(tmp_path):
+    path = tmp_path / "long.csv"
+    path.write_text("smiles,assay_id,p_value,label\nCCO,A,5.1,-1\nCCN,A,6.2,0\nCCC,A,7.3,1\nCCCl,A,7.4,1\n")
+    read = read_assay(path)
+    assert read.rejected["reason"].tolist() == ["a label must be 0 or 1"]
+    assert read.screen.targets.task(1).value.tolist() == [0, 1, 1]
+
+
+def test_an_assay_with_the_name_of_the_labels_of_another_is_refused(tmp_path):
+    path = tmp_path / "long.csv"
+    path.write_text("smiles,assay_id,p_value,label\nCCO,A,5.1,0\nCCN,A,6.2,1\nCCO,A active,7.3,1\nCCN,A active,4,0\n")
+    with pytest.raises(DataError, match="'A active' names an assay, and the labels of 'A' get the same name"):
+        read_assay(path)

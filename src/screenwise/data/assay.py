@@ -17,7 +17,7 @@ from screenwise.data.components import with_components
 from screenwise.data.layout import DOSE_TITLE, Layout, find_factors, find_layout, key
 from screenwise.data.loaders import is_wide
 from screenwise.data.quantity import is_p_unit
-from screenwise.data.reading import LABEL, Readings, gather, to_common_units
+from screenwise.data.reading import LABEL, Readings, gather, has_signed_labels, to_common_units
 from screenwise.data.replicate import aggregate_replicates
 from screenwise.data.table import Table, read_raw, read_table, typed
 from screenwise.errors import DataError
@@ -183,6 +183,7 @@ def _conditions(
 def _assemble(read: _Read, readings: Readings, conditions: pd.DataFrame) -> Assay:
     rejected = _rejections(read, readings)
     good = readings.take(readings.reason == "")
+    _refuse_shared_names(read, good)
     ids, _ = pd.factorize(conditions["condition_id"].to_numpy()[good.row])
     task, names = pd.factorize(good.task, sort=True)
     if not read.layout.long and read.layout.group is None:
@@ -206,6 +207,20 @@ def _assemble(read: _Read, readings: Readings, conditions: pd.DataFrame) -> Assa
     own = _own_columns(read.table, read.layout.factors, read.layout.id).iloc[first.row].reset_index(drop=True)
     notes = [*read.table.notes, *_notes(read, screen, rejected, len(readings.row))]
     return Assay(screen, rejected, cells, notes, str(read.path), own)
+
+
+def _refuse_shared_names(read: _Read, good: Readings) -> None:
+    """Raise where an assay has the name that the labels of another get: the two would be one task."""
+    if read.layout.label is None:
+        return
+    labels = good.column == read.layout.label
+    both = sorted(set(good.task[labels]) & set(good.task[~labels]))
+    if both:
+        message = (
+            f"{read.path}: {both[0]!r} names an assay, and the labels of {both[0].removesuffix(LABEL)!r} get the same "
+            "name. Rename one of the two assays."
+        )
+        raise DataError(message)
 
 
 def _first_readings(ids: np.ndarray, task: np.ndarray, merged: pd.DataFrame, tasks: int) -> np.ndarray:
@@ -323,6 +338,8 @@ def _notes(read: _Read, screen: Screen, rejected: pd.DataFrame, total: int) -> l
     ]
     if layout.label is not None:
         notes.append(f"Labels (0 or 1) of the same assays are tasks of their own, named '...{LABEL}': {layout.label}.")
+        if has_signed_labels(read.table.frame, layout.label):
+            notes.append(f"{layout.label} has -1 and no 0: -1 is read as inactive.")
     if layout.target is not None:
         count = screen.tasks["target"].replace("", np.nan).nunique()
         notes.append(

@@ -62,7 +62,7 @@ _NO_READOUT = re.compile(
 )
 _TARGETS = ("target id", "target chembl id", "target", "target name", "target pref name")
 """Titles of a column with targets where another column is known to name the tasks."""
-_LABELS = frozenset({"0", "1", "0.0", "1.0", "true", "false", "active", "inactive"})
+_LABELS = frozenset({"0", "1", "0.0", "1.0", "-1", "-1.0", "+1", "true", "false", "active", "inactive"})
 _MOST = 0.9
 DOSE_TITLE = re.compile(r"\b(doses?|conc|concentrations?)\b")
 """Of a column (`key`) with doses that were applied."""

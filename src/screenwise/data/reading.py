@@ -105,18 +105,34 @@ def _of_column(frame: pd.DataFrame, layout: Layout, task: TaskColumn) -> Reading
     return Readings(all_rows, column, names, types, value, relation.astype(np.int8), unit, reason).take(keep)
 
 
+def has_signed_labels(frame: pd.DataFrame, label: str) -> bool:
+    """Return whether a column of labels has -1 for inactive, as SparseChem's classes have, and no 0.
+
+    Examples
+    --------
+    >>> has_signed_labels(pd.DataFrame({"label": ["-1", "1", ""]}), "label")
+    True
+    >>> has_signed_labels(pd.DataFrame({"label": ["-1", "0", "1"]}), "label")
+    False
+    """
+    value = read_numbers(pd.Series(_texts(frame[label])).str.lower().replace(_YES_NO)).value
+    return bool((value == -1).any() and not (value == 0).any())
+
+
 def _labels(frame: pd.DataFrame, layout: Layout, label: str) -> Readings:
     """Return the labels that stand beside the values of a long table, as readings of tasks of their own."""
     texts = pd.Series(_texts(frame[label]))
     numbers = read_numbers(texts.str.lower().replace(_YES_NO))
-    wrong = (numbers.reason == "") & ~(np.isin(numbers.value, (0.0, 1.0)) & (numbers.relation == 0))
-    reason = np.where(wrong, "a label must be 0 or 1", numbers.reason)
+    signed = has_signed_labels(frame, label)
+    value = np.where((numbers.value == -1) & signed, 0.0, numbers.value)
+    wrong = (numbers.reason == "") & ~(np.isin(value, (0.0, 1.0)) & (numbers.relation == 0))
+    reason = np.where(wrong, "a label must be -1 or 1 here" if signed else "a label must be 0 or 1", numbers.reason)
     names = _task_names(frame, layout, layout.tasks[0])
     # a label without the name of an assay is refused as its value is
     names = np.where(names == "", "", names + LABEL)
     nothing, size = np.full(len(frame), "", dtype=object), len(frame)
     column, exact = np.full(size, label, dtype=object), np.zeros(size, np.int8)
-    whole = Readings(np.arange(size), column, names, nothing, numbers.value, exact, nothing, reason)
+    whole = Readings(np.arange(size), column, names, nothing, value, exact, nothing, reason)
     return whole.take(np.flatnonzero(reason != "empty value"))
 
 
