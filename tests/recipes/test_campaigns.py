@@ -267,6 +267,7 @@ def test_proposals_are_shown_by_the_names_of_the_user_and_one_reason_once(tmp_pa
         assert all(line["gene"].startswith("GENE") for line in outcome.table)
         assert not {"condition_id", "reason"} & set(outcome.table[0])
         assert "at random" in outcome.facts["reason of every well"]
+        assert "note" not in outcome.facts
         assert outcome.facts["learned from"] == "0 conditions"
 
 

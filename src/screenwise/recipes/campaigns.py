@@ -122,7 +122,7 @@ def propose(folder: Path, *, ahead: bool = False) -> Outcome:
         *_short_notes(campaign, len(proposal)),
         f"Next: screenwise campaign export {quote(str(folder))} --out plate.csv",
     ]
-    return Outcome(facts | _evidence(campaign) | _lean(wells), rows, notes)
+    return Outcome(_said_once(facts | _evidence(campaign) | _lean(wells)), rows, notes)
 
 
 def _lean(wells: pd.DataFrame) -> dict[str, str]:
@@ -215,7 +215,7 @@ def explain(folder: Path, number: int | None = None, out: Path | None = None) ->
     if len(wells) > EXPLAINED:
         notes.append(f"The first {EXPLAINED} of {len(wells)} wells; --out FILE.csv writes all, --json too.")
     details = {"wells": _records(wells), "prices": _records(prices)}
-    return Outcome(facts, _records(shown), notes, files, details)
+    return Outcome(_said_once(facts), _records(shown), notes, files, details)
 
 
 def _once(table: pd.DataFrame, name: str, facts: dict[str, Any]) -> pd.DataFrame:
@@ -224,6 +224,12 @@ def _once(table: pd.DataFrame, name: str, facts: dict[str, Any]) -> pd.DataFrame
         return table
     facts[f"{name} of every well"] = table[name].iloc[0]
     return table.drop(columns=name)
+
+
+def _said_once(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return facts without a note that is the reason of every well."""
+    echo = "note" in facts and facts["note"] == facts.get("reason of every well")
+    return {name: value for name, value in facts.items() if not (echo and name == "note")}
 
 
 def _titles(wells: pd.DataFrame) -> list[str]:
