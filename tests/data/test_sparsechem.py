@@ -192,6 +192,18 @@ def test_classes_other_than_one_and_minus_one_are_named(tmp_path):
         read_labels(labelled(tmp_path, y_class=with_entries((0, 0, 1), (2, 1, 2))), 3)
 
 
+def test_classes_0_and_1_are_refused_as_0_would_be_lost(tmp_path):
+    with pytest.raises(DataError, match=r"2 entries are 0 and none is -1.*write -1"):
+        read_labels(labelled(tmp_path, y_class=with_entries((0, 0, 1), (1, 0, 0), (2, 1, 0))), 3)
+    kept = read_labels(labelled(tmp_path, y_class=with_entries((0, 0, 1), (1, 0, 0), (2, 1, -1))), 3)
+    assert entries(kept.y_class) == [(0, 0, 1), (2, 1, -1)], "0 = not measured, as in SparseChem"
+
+
+def test_no_label_at_all_is_an_error(tmp_path):
+    with pytest.raises(DataError, match="no label at all"):
+        read_labels(labelled(tmp_path, y_class=csr_matrix((3, 2))), 3)
+
+
 def test_rows_that_differ_from_those_of_x_are_an_error(tmp_path):
     with pytest.raises(DataError, match="3 rows, X has 4"):
         read_labels(labelled(tmp_path, y_class=with_entries((0, 0, 1))), 4)

@@ -336,6 +336,21 @@ def test_data_that_make_no_sense_are_refused(files, tmp_path, changes, error, sa
     assert not list(tmp_path.iterdir())
 
 
+def test_tasks_of_which_the_training_rows_show_one_side_are_told(files, tmp_path):
+    classes, bounds = load_npz(files / "y_class.npz").tocsc(), load_npz(files / "y_censor.npz").tocsc()
+    classes.data[classes.indptr[3] : classes.indptr[4]] = 1
+    bounds.data[bounds.indptr[1] : bounds.indptr[2]] = -1
+    save_npz(tmp_path / "y.npz", classes.tocsr())
+    save_npz(tmp_path / "c.npz", bounds.tocsr())
+    data = data_of(files, y_class=tmp_path / "y.npz", y_censor=tmp_path / "c.npz")
+    net, fit = SparseChemNet((4,), (0.0,)), SparseChemFit(epochs=1)
+    told = recipe.train(data, net, fit, SparseChemScoring(tmp_path)).notes
+    assert sum("1 of 5 classes have labels of one kind or none in the training folds (the first: 3)" in n for n in told)
+    assert sum("1 of 3 regression tasks have no exact value in the training folds (the first: 1)" in n for n in told)
+    plain = recipe.train(data_of(files), net, fit, SparseChemScoring(tmp_path)).notes
+    assert not any("training folds (the first" in note for note in plain)
+
+
 @pytest.mark.parametrize(
     ("net", "fit", "scoring", "said"),
     [

@@ -162,6 +162,8 @@ def test_files_that_do_not_fit_are_named(trained, tmp_path):
         predict(asked(trained, tmp_path, y_class=trained / "r.npz"))
     with pytest.raises(ModelError, match="does not exist"):
         predict(asked(trained, tmp_path, model=tmp_path / "none.safetensors"))
+    with pytest.raises(ModelError, match="does not exist"):
+        predict(asked(trained, tmp_path, model=tmp_path / "none.pt"))
     (tmp_path / "bad.safetensors").write_bytes(b"\x08")
     with pytest.raises(ModelError, match="not a readable model"):
         predict(asked(trained, tmp_path, model=tmp_path / "bad.safetensors"))

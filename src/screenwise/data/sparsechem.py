@@ -105,8 +105,8 @@ def read_labels(files: SparseChemFiles, rows: int) -> SparseChemLabels:
     Raises
     ------
     DataError
-        A file has another number of rows than X, a class that is not -1 or +1, a bound where there is no
-        value, a number that is not finite, or weights that fit no task.
+        A file has another number of rows than X, no label at all, a class that is not -1 or +1, a bound where there
+        is no value, a number that is not finite, or weights that fit no task.
     """
     if files.y_class is None and files.y_regr is None:
         message = "No labels are given; name them with --y_class, --y_regr or both."
@@ -119,6 +119,11 @@ def read_labels(files: SparseChemFiles, rows: int) -> SparseChemLabels:
     y_regr = _labels(files.y_regr, rows)
     if files.y_class is not None:
         y_class = _classes(y_class, files.y_class)
+    if not y_class.nnz + y_regr.nnz:
+        message = (
+            f"{' and '.join(str(path) for path in (files.y_class, files.y_regr) if path)}: there is no label at all."
+        )
+        raise DataError(message)
     y_censor = _bounds(y_regr, files)
     folding = np.zeros(rows, np.int64) if files.folding is None else read_folding(files.folding, rows)
     class_tasks = read_task_weights(files.weights_class, y_class.shape[1], "y_class")
@@ -237,6 +242,13 @@ def _labels(path: Path | None, rows: int) -> csr_array:
 
 
 def _classes(y_class: csr_array, path: Path) -> csr_array:
+    zeros = int((y_class.data == 0).sum())
+    if zeros and not (y_class.data == -1).any():
+        message = (
+            f"{path}: {zeros} entries are 0 and none is -1. SparseChem takes 0 for not measured, so only actives would "
+            "be left; write -1 (inactive) and +1 (active)."
+        )
+        raise DataError(message)
     y_class.eliminate_zeros()  # SparseChem: 0 = not measured
     wrong = np.flatnonzero(np.abs(y_class.data) != 1)
     if len(wrong):

@@ -106,7 +106,7 @@ def train(
     statistics = learn_statistics(labels.take(learn)) if fit.normalize_regression else None
     table = sparsechem_cells(x, labels, tasks, statistics, fit.regression_weight)
     weights = aggregation_weights(labels, scoring.min_samples_class, scoring.min_samples_regr)
-    notes += _unscored(weights, scoring)
+    notes += _unlearnable(labels.take(learn)) + _unscored(weights, scoring)
     scaled = None if fit.normalize_regr_va else statistics
     how = Judging(tasks, scaled, *weights, scoring.pi_zero, scoring.num_bins)
     network = first_network(x.shape[1], tasks, network_shape(conf), fit.seed).to(device)
@@ -262,6 +262,25 @@ def _outputs(net: SparseChemNet, labels: SparseChemLabels, notes: list[str]) -> 
         notes.append(f"{len(shared)} classes have a catalog_id; --enable_cat_fusion 1 gives them a head of their own.")
     shared = shared if net.enable_cat_fusion else shared[:0]
     return SparseChemTasks(labels.y_class.shape[1], labels.y_regr.shape[1], shared)
+
+
+def _unlearnable(labels: SparseChemLabels) -> list[str]:
+    """Say of which tasks the training rows show one side only."""
+    classes, values = labels.y_class.shape[1], labels.y_regr.shape[1]
+    active = np.bincount(labels.y_class.indices[labels.y_class.data > 0], minlength=classes)
+    inactive = np.bincount(labels.y_class.indices[labels.y_class.data < 0], minlength=classes)
+    one_sided = np.flatnonzero((active == 0) | (inactive == 0))
+    exact = np.bincount(labels.y_regr.indices[labels.y_censor.data == 0], minlength=values)
+    no_exact = np.flatnonzero(exact == 0)
+    return [
+        f"{len(tasks)} of {count} {kind} have {lack} in the training folds (the first: {tasks[0]}); do not rely on "
+        "what is predicted of them."
+        for tasks, count, kind, lack in (
+            (one_sided, classes, "classes", "labels of one kind or none"),
+            (no_exact, values, "regression tasks", "no exact value"),
+        )
+        if len(tasks)
+    ]
 
 
 def _unscored(weights: tuple[NDArray[np.float64], NDArray[np.float64]], scoring: SparseChemScoring) -> list[str]:

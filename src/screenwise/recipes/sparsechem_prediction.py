@@ -99,13 +99,13 @@ def _read_conf(path: Path) -> tuple[dict[str, Any], Mapping[str, Any]]:
 
 
 def _read_model(path: Path) -> dict[str, torch.Tensor]:
+    if not path.is_file():
+        message = f"{path} does not exist."
+        raise ModelError(message)
     if path.suffix != ".safetensors":
         raise ModelError(_PICKLED_MODEL.format(path=path, stem=path.with_suffix("")))
     try:
         return load_file(path)
-    except FileNotFoundError as error:
-        message = f"{path} does not exist."
-        raise ModelError(message) from error
     except (OSError, SafetensorError) as error:
         message = f"{path} is not a readable model: {error}. Write it again."
         raise ModelError(message) from error
