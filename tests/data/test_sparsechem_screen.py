@@ -109,3 +109,16 @@ def test_what_sparsechem_cannot_hold_is_refused(tmp_path):
         with pytest.raises(DataError, match=said):
             screen_to_sparsechem(one, features, tmp_path, folding=folding)
     assert not list(tmp_path.iterdir())
+
+
+def test_types_of_assays_are_those_of_the_weights(tmp_path):
+    value = np.array([[5.5, 1.0, 6.0], [6.5, 0.0, 7.0]])
+    screen = screen_of(value, tasks=TASKS.assign(assay_type=["OTHER", "AUX_HTS", None]))
+    files = screen_to_sparsechem(screen, csr_array(np.eye(2)), tmp_path)
+    assert "task_type" in pd.read_csv(files.weights_regr)
+    assert screen_from_sparsechem(files).screen.tasks["assay_type"].tolist() == ["AUX_HTS", "OTHER", ""]
+    for name in ("tasks.parquet", "conditions.parquet"):
+        (tmp_path / name).unlink()
+    numbered = screen_from_sparsechem(files).screen.tasks
+    assert numbered["name"].tolist() == ["class0", "regr0", "regr1"]
+    assert numbered["assay_type"].tolist() == ["AUX_HTS", "OTHER", ""]

@@ -25,13 +25,15 @@ from screenwise.screen import MORE_TASK_COLUMNS, Cells, Screen, make_screen, tar
 CONDITIONS, TASKS = "conditions.parquet", "tasks.parquet"
 """Names of rows and tasks, which SparseChem's files do not hold; SparseChem does not read them."""
 
+_DEFAULTS: dict[str, Any] = {**MORE_TASK_COLUMNS, "assay_type": ""}
+
 
 @dataclass(frozen=True)
 class SparseChemScreen:
     """What SparseChem's files hold: a screen, its features and its folds."""
 
     screen: Screen
-    """(n, t + u): classification tasks, then regression tasks."""
+    """(n, t + u): classification tasks, then regression tasks; their `assay_type` is what weights say of it."""
     x: csr_array
     """(n, d) features."""
     folding: NDArray[np.int64]
@@ -172,6 +174,8 @@ def _weights(tasks: pd.DataFrame, kind: str) -> TaskWeights:
     found: dict[str, Any] = {ours: task_column(tasks, name) for ours, name in given.items() if name in tasks.columns}
     if kind == "class":
         found.pop("censored", None)
+    if "assay_type" in tasks.columns:
+        found["type"] = tasks["assay_type"].fillna("").astype(str).to_numpy(object)
     return TaskWeights(task_column(tasks, "weight"), **found)
 
 
@@ -186,11 +190,12 @@ def _task_table(labels: SparseChemLabels, path: Path) -> pd.DataFrame:
             "aggregation_weight": weights.aggregation,
             "censored_weight": weights.censored,
             "catalogue": weights.catalogue,
+            "assay_type": weights.type,
         }
         parts.append(part.assign(**{name: column for name, column in more.items() if column is not None}))
     tasks = pd.concat([part for part in parts if len(part)], ignore_index=True)
     if not path.exists():
-        return tasks.fillna({name: MORE_TASK_COLUMNS[name] for name in tasks if name in MORE_TASK_COLUMNS})
+        return tasks.fillna({name: default for name, default in _DEFAULTS.items() if name in tasks})
     named = _names(path, len(tasks), "tasks")
     order = np.argsort(named["kind"].to_numpy() != "classification", kind="stable")
     named = named.iloc[order].reset_index(drop=True)
@@ -199,7 +204,8 @@ def _task_table(labels: SparseChemLabels, path: Path) -> pd.DataFrame:
         raise DataError(message)
     for name in tasks.columns.drop(["name", "kind"]):
         # a column that one kind's file lacks is as it was
-        named[name] = tasks[name].fillna(pd.Series(task_column(named, name)))
+        kept = named[name] if name in named else pd.Series(_DEFAULTS.get(name, 1.0), named.index)
+        named[name] = tasks[name].fillna(kept.fillna(_DEFAULTS.get(name, 1.0)))
     return named
 
 
