@@ -61,3 +61,13 @@ def test_nothing_to_learn_from_is_an_error():
         auxiliary_tasks(main, np.array([-1.0, 1.0]))
     with pytest.raises(DataError, match="may be learned from"):
         with_auxiliary(main, main, without=main.conditions["condition_id"].to_numpy(object))
+
+
+def test_auxiliary_conditions_that_no_column_of_the_screen_describes_are_refused():
+    main = make_screen(pd.DataFrame({"smiles": ["CCO", "CCN"]}), np.array([[1.0], [2.0]]), ["a"])
+    more = make_screen(pd.DataFrame({"entity": ["c1", "c2"]}), np.array([[0.0], [1.0]]), ["b"])
+    with pytest.raises(DataError, match="described by entity, those of the table by smiles"):
+        with_auxiliary(main, more)
+    reactions = [pd.DataFrame({"base": bases, "condition_id": bases}) for bases in (["x", "y"], ["y", "z"])]
+    main, more = (make_screen(one, np.array([[0.0], [1.0]]), [name]) for one, name in zip(reactions, "ab", strict=True))
+    assert len(with_auxiliary(main, more)) == 3, "factors of the user's own are left as they are"

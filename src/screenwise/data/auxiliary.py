@@ -9,7 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from screenwise.errors import DataError
+from screenwise.condition import factor_columns
+from screenwise.errors import ColumnError, DataError
 from screenwise.screen import Cells, Screen, make_screen, targets_from_cells, task_column
 
 WEIGHT = 0.1
@@ -30,6 +31,11 @@ def with_auxiliary(screen: Screen, auxiliary: Screen, *, without: NDArray[np.obj
     without
         Condition ids that are left out of the auxiliary tasks, such as those held out.
 
+    Raises
+    ------
+    DataError
+        Nothing is left to learn from, or conditions are described by other columns than those of the screen.
+
     Examples
     --------
     >>> main = make_screen(pd.DataFrame({"smiles": ["CCO", "CCN"]}), np.array([[1.0], [0.0]]), ["potency"])
@@ -40,6 +46,7 @@ def with_auxiliary(screen: Screen, auxiliary: Screen, *, without: NDArray[np.obj
     >>> both.tasks["aggregation_weight"].tolist()
     [1.0, 0.0]
     """
+    _refuse_strangers(screen, auxiliary)
     cells, more = screen.targets.cells(), auxiliary.targets.cells()
     keep = np.isfinite(more.value)
     if without is not None:
@@ -66,6 +73,20 @@ def with_auxiliary(screen: Screen, auxiliary: Screen, *, without: NDArray[np.obj
     shape = (len(conditions), len(tasks))
     sparse = issparse(screen.targets.value) or issparse(auxiliary.targets.value) or len(both) < shape[0] * shape[1] // 4
     return make_screen(conditions, targets_from_cells(both, shape, sparse=sparse, weight=weight), tasks)
+
+
+def _refuse_strangers(screen: Screen, auxiliary: Screen) -> None:
+    """Raise where no column says of both screens what was applied: a model would see nothing of the further rows."""
+    try:
+        own, other = (factor_columns(one.conditions) for one in (screen, auxiliary))
+    except ColumnError:  # factors of the user's own, such as the components of a reaction
+        return
+    if not set(own) & set(other):
+        message = (
+            f"The auxiliary conditions are described by {', '.join(other)}, those of the table by "
+            f"{', '.join(own)}. Add such a column to the auxiliary table."
+        )
+        raise DataError(message)
 
 
 def auxiliary_tasks(screen: Screen, weight: NDArray[np.float64] | None = None) -> Screen:
