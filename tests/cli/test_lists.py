@@ -58,3 +58,12 @@ def test_a_command_takes_both(tmp_path, capsys):
     assert app.meta(line, result_action="return_value") == 0
     assert list(pd.read_csv(tmp_path / "out" / "summary.csv")["policy"]) == ["auto", "ei", "ucb", "random", "greedy"]
     assert "summary.csv" in capsys.readouterr().out
+
+
+def test_values_with_blanks_between_are_told_how_to_write_them(capsys):
+    with pytest.raises(SystemExit) as left:
+        app.meta(["predict", "run", "table.csv", "--out", "p.csv", "--only", "A", "B"], result_action="return_value")
+    assert left.value.code == 2
+    said = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert "Unused Tokens: ['B']" in said
+    assert "commas between them" in said
