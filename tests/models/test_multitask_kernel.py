@@ -46,11 +46,33 @@ def table(rng, x, tasks, share=1.0):
     return CellTable(csr_array(x), start, task, target, 0 * one, one, np.zeros(tasks, bool))
 
 
+def all_of(data):
+    return Lots(data, np.arange(len(data)), data, np.arange(0))
+
+
+def test_held_out_rows_are_told_before_they_are_learned():
+    rng = np.random.default_rng(5)
+    data = table(rng, counts(rng, 90), 3, 0.8)
+    lots = Lots(data, rng.permutation(90)[:60], data, np.arange(0))
+    lots = replace(lots, held=np.setdiff1d(np.arange(90), lots.rows))
+    relation = np.where(rng.random(len(data.task)) < 0.2, -1.0, 0.0).astype(np.float32)
+    lots = replace(lots, table=replace(data, relation=relation), judge=replace(data, relation=relation))
+    before, _ = fit_kernel(lots)
+    both, said = fit_kernel(lots, every=True)
+    cells, row = lots.table.where(lots.held)
+    assert said == pytest.approx(before.cells(csr_array(data.x[lots.held]), row, data.task[cells]), abs=1e-5)
+    assert both.alpha.nnz == (relation == 0).sum()
+    assert before.alpha.nnz < both.alpha.nnz
+    assert weigh(before, said[None].astype(np.float32) + 1, lots, np.empty(0))[0].share == pytest.approx(
+        weigh(both, said[None].astype(np.float32) + 1, lots, said)[0].share, abs=1e-4
+    )
+
+
 def test_predictions_are_those_of_scikit_learn_on_the_same_similarities():
     rng = np.random.default_rng(0)
     x, new = counts(rng, 60), counts(rng, 20)
     data = table(rng, x, 1)
-    kernel = fit_kernel(data, np.arange(60))
+    kernel, _ = fit_kernel(all_of(data))
     gram, cross = min_max(x, x), min_max(new, x)
     own = centred(gram)
     across = cross - cross.mean(axis=1)[:, None] - gram.mean(axis=0) + gram.mean()
@@ -81,7 +103,7 @@ def left_out(gram, y, place):
 def test_cells_tasks_and_order_of_rows_change_nothing(seed, tasks):
     rng = np.random.default_rng(seed)
     x, new = counts(rng, 50), csr_array(counts(rng, 8))
-    kernel = fit_kernel(table(rng, x, tasks, 0.7), np.arange(50))
+    kernel, _ = fit_kernel(all_of(table(rng, x, tasks, 0.7)))
     every = kernel.predict(new, np.arange(tasks))
     row, task = rng.integers(0, 8, 15), rng.integers(0, tasks, 15)
     assert kernel.cells(new, row, task) == pytest.approx(every[row, task], nan_ok=True, rel=1e-6)
@@ -98,14 +120,14 @@ def test_small_tasks_bounds_and_classes_are_left_to_the_network():
     data = table(rng, counts(rng, 40), 3)
     relation = np.where((data.task == 0) & (np.arange(120) >= 3 * (LEAST - 1)), -1.0, 0.0).astype(np.float32)
     data = replace(data, relation=relation, binary=np.array([False, True, False]))
-    kernel = fit_kernel(data, np.arange(40))
+    kernel, _ = fit_kernel(all_of(data))
     assert np.isnan(kernel.constant).tolist() == [True, True, False]
     members = rng.normal(size=(2, 40, 3)).astype(np.float32)
     mixed = kernel.blend(data.x, members, np.arange(3))
     assert np.array_equal(mixed[:, :, :2], members[:, :, :2])
     assert not np.isclose(mixed[:, :, 2], members[:, :, 2]).any()
-    assert np.isnan(fit_kernel(data, np.arange(40), bounds_are_values=True).constant).tolist() == [False, True, False]
-    assert fit_kernel(data, np.arange(LEAST - 1)) is None
+    assert np.isnan(fit_kernel(all_of(data), bounds_are_values=True)[0].constant).tolist() == [False, True, False]
+    assert fit_kernel(replace(all_of(data), rows=np.arange(LEAST - 1)))[0] is None
 
 
 def test_tasks_too_large_and_too_many_pairs_are_left_out():
@@ -119,14 +141,15 @@ def test_the_share_is_what_held_out_cells_ask_for():
     rng = np.random.default_rng(2)
     data = table(rng, counts(rng, 80), 1)
     lots = Lots(data, np.arange(40), data, np.arange(40, 80))
-    kernel = fit_kernel(data, lots.rows)
+    kernel, said = fit_kernel(lots)
+    assert len(said) == 0
     truth = data.target[40:][None]
-    best, mixed = weigh(kernel, truth, lots)
+    best, mixed = weigh(kernel, truth, lots, said)
     assert best.share == 1
     assert mixed == pytest.approx(truth, abs=1e-5)
-    worst, _ = weigh(kernel, truth + 5, lots)
+    worst, _ = weigh(kernel, truth + 5, lots, said)
     assert worst.share == LEAST_SHARE
-    assert weigh(kernel, truth[:, :0], replace(lots, held=lots.held[:0]))[0] is kernel
+    assert weigh(kernel, truth[:, :0], replace(lots, held=lots.held[:0]), said)[0] is kernel
 
 
 def test_a_screen_of_small_tasks_is_predicted_better_beside_the_kernel(tmp_path):

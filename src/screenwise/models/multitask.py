@@ -31,7 +31,7 @@ from screenwise.models.multitask_config import (
 )
 from screenwise.models.multitask_fit import divide, first_network, is_held_out, schedule, train_network
 from screenwise.models.multitask_inputs import JoinedInputs, make_inputs
-from screenwise.models.multitask_kernel import KernelRidge, fit_kernel, weigh
+from screenwise.models.multitask_kernel import fit_kernel, weigh
 from screenwise.models.multitask_loss import BatchLoss
 from screenwise.models.multitask_network import MultiTaskNetwork
 from screenwise.models.multitask_scale import (
@@ -142,21 +142,22 @@ class MultiTask:
         target = target_codes(screen.tasks) if settled.share_targets else None
         networks = self._train(lots, settled, target, (run, seed))
         known = known[lots.held] if len(lots.held) else read.known
-        members, kernel = member_outputs(networks, lots.judge, lots.held), self._kernel(lots, settled)
+        again = is_held_out(lots) and self.config.patience is None
+        members, kernel = member_outputs(networks, lots.judge, lots.held), None
+        if settled.kernel:
+            kernel, said = fit_kernel(lots, every=again, bounds_are_values=self.config.censored == "value")
         if kernel is not None:
-            kernel, members = weigh(kernel, members, lots)
+            kernel, members = weigh(kernel, members, lots, said)
         calibration = calibrate(members, lots.judge, lots.held, known)
         held = _held_cells(lots, judged)
         row = finite_cells(judged.targets).row[lots.judge.where(lots.held)[0]]
         self.held_out_ids_ = judged.conditions["condition_id"].to_numpy(str)[row]
-        if is_held_out(lots) and self.config.patience is None:
+        if again:
             every = Lots(table, np.arange(len(table)), table, lots.held[:0])
             if settled.anew:
                 networks = self._train(every, settled, target, (run, seed), end="-all")
             else:
                 self._train_all(networks, every, settled, (run, seed))
-            again = self._kernel(every, settled)
-            kernel = None if kernel is None or again is None else replace(again, share=kernel.share)
         notes = label_notes(screen, sign, mixed)
         if labels in LABELS_NOTE:
             notes.insert(0, (LABELS_NOTE[labels] + SETTINGS_NOTE).format(settled=settled))
@@ -313,12 +314,6 @@ class MultiTask:
         for member, network in enumerate(networks):
             loss = self._loss(derive_seed(seed, "multitask", member))
             train_network(network, every, loss, training, (f"member-{member}-all", run, seed))
-
-    def _kernel(self, lots: Lots, settled: Settled) -> KernelRidge | None:
-        """Return kernel ridge regression of the rows that are learned from."""
-        if not settled.kernel:
-            return None
-        return fit_kernel(lots.table, lots.rows, bounds_are_values=self.config.censored == "value")
 
     def _loss(self, seed: int) -> BatchLoss:
         return BatchLoss(

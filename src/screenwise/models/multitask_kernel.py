@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse import coo_array, csr_array
 
-from screenwise.models.multitask_cells import CellTable, Lots
+from screenwise.models.multitask_cells import Lots
 from screenwise.models.ridge_fit import solve_dual
 from screenwise.train.sparse_store import MappedRows
 from screenwise.train.threads import in_parts
@@ -24,6 +25,8 @@ MOST_PAIRS = 500_000_000
 """Pairs of compounds compared in all, smaller tasks first: about two minutes of one processor."""
 PENALTIES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 """Penalties tried, in units of the mean squared length of a centred row."""
+ROWS_FOR_PENALTY = 500
+"""Rows on which a task's penalty is chosen."""
 EVEN = 0.5
 """Share of the network where nothing is held out to learn it from."""
 LEAST_SHARE = 0.3
@@ -102,61 +105,80 @@ class KernelRidge:
         return found
 
 
-def fit_kernel(table: CellTable, rows: NDArray[np.int64], *, bounds_are_values: bool = False) -> KernelRidge | None:
-    """Fit every task of values that has enough of them in some rows; None where there is no such task.
+def fit_kernel(
+    lots: Lots, *, every: bool = False, bounds_are_values: bool = False
+) -> tuple[KernelRidge | None, NDArray[np.float64]]:
+    """Fit every task of values that has enough of them; None where there is no such task.
 
-    The penalty of a task has the least leave-one-out error.
+    The penalty of a task has the least leave-one-out error, on at most `ROWS_FOR_PENALTY` of its rows.
 
     Parameters
     ----------
-    table
-        Inputs, which must be in memory and not negative, and measured cells.
-    rows
-        Rows that are learned from.
+    lots
+        Inputs, which must be in memory and not negative, measured cells, and which rows are learned from.
+    every
+        Learn in the end from the held-out rows too, which must be of the same table.
     bounds_are_values
         Learn from bounds as if they were values; else they are left out.
+
+    Returns
+    -------
+    tuple
+        The kernel; with `every`, (m,) what it said of the held-out cells before it learned from them, else nothing.
     """
+    table, nothing = lots.table, np.empty(0)
+    rows = np.concatenate([lots.rows, lots.held]) if every else lots.rows
     cells, place = table.where(rows)
-    taught = ~table.binary[table.task[cells]] & ((table.relation[cells] == 0) | bounds_are_values)
-    cells, place = cells[taught], place[taught]
-    order = np.argsort(table.task[cells], kind="stable")
-    cells, place = cells[order], place[order]
-    tasks = _affordable(np.bincount(table.task[cells], minlength=len(table.binary)))
+    new = place >= len(lots.rows)
+    exact = ~table.binary[table.task[cells]] & ((table.relation[cells] == 0) | bounds_are_values)
+    tasks = _affordable(np.bincount(table.task[cells[exact & ~new]], minlength=len(table.binary)))
     if not len(tasks) or isinstance(table.x, MappedRows):
-        return None
+        return None, nothing
     x = csr_array(table.x[rows])
     x.sort_indices()
-    begin = np.searchsorted(table.task[cells], tasks)
-    end = np.searchsorted(table.task[cells], tasks, side="right")
-    constant, parts = np.full(len(table.binary), np.nan), []
-    for task, first, last in zip(tasks, begin, end, strict=True):
-        own = place[first:last]
-        alpha, constant[task] = _fit_task(x[own], table.target[cells[first:last]].astype(np.float64))
-        parts.append((own, np.full(len(own), task), alpha))
+    order = np.argsort(table.task[cells], kind="stable")
+    order = order[(exact | new)[order]]
+    edges = np.searchsorted(table.task[cells[order]], np.arange(len(table.binary) + 1))
+    said, constant, parts = np.full(len(cells), np.nan), np.full(len(table.binary), np.nan), []
+    for task in tasks:
+        own = order[edges[task] : edges[task + 1]]
+        fit = _fit_task(x[place[own]], table.target[cells[own]].astype(np.float64), exact[own], new[own])
+        said[own[new[own]]], constant[task] = fit[2], fit[1]
+        parts.append((place[own[exact[own]]], np.full(len(fit[0]), task), fit[0]))
     row, task, alpha = (np.concatenate(part) for part in zip(*parts, strict=True))
     used, code = np.unique(row, return_inverse=True)
     weights = csr_array(coo_array((alpha, (code, task)), shape=(len(used), len(table.binary))))
     kept = x[used]
-    return KernelRidge(csr_array(kept.T), _sizes(kept), weights, constant, EVEN)
+    return KernelRidge(csr_array(kept.T), _sizes(kept), weights, constant, EVEN), said[new] if every else nothing
 
 
-def weigh(kernel: KernelRidge, members: NDArray[np.float32], lots: Lots) -> tuple[KernelRidge, NDArray[np.float32]]:
+def weigh(
+    kernel: KernelRidge, members: NDArray[np.float32], lots: Lots, said: NDArray[np.float64]
+) -> tuple[KernelRidge, NDArray[np.float32]]:
     """Return the kernel with the share of the network that suits held-out cells best, and the blended (k, m) outputs.
 
     The share makes the squared error over all exact cells least, and is between `LEAST_SHARE` and 1.
+
+    Parameters
+    ----------
+    kernel, said
+        From `fit_kernel`.
+    members
+        (k, m) outputs of the networks for the held-out cells.
+    lots
+        Which cells these are.
     """
     cells, row = lots.judge.where(lots.held)
     if not len(cells):
         return kernel, members
-    x, task = csr_array(lots.judge.x[lots.held]), lots.judge.task[cells]
-    own = kernel.cells(x, row, task)
+    task = lots.judge.task[cells]
+    own = said if len(said) else kernel.cells(csr_array(lots.judge.x[lots.held]), row, task)
     exact = np.isfinite(own) & (lots.judge.relation[cells] == 0)
     apart = members.mean(axis=0)[exact] - own[exact]
     error = lots.judge.target[cells][exact] - own[exact]
     share = float(np.clip(apart @ error / (apart @ apart), LEAST_SHARE, 1)) if (apart != 0).any() else EVEN
-    kernel = replace(kernel, share=share)
     mixed = share * members + (1 - share) * own
-    return kernel, np.where(np.isnan(own), members, mixed).astype(np.float32)
+    return replace(kernel, share=share), np.where(np.isnan(own), members, mixed).astype(np.float32)
 
 
 def kernel_arrays(kernel: KernelRidge) -> dict[str, NDArray[Any]]:
@@ -186,16 +208,37 @@ def _affordable(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.sort(tasks[np.cumsum(counts[tasks].astype(np.float64) ** 2) <= MOST_PAIRS])
 
 
-def _fit_task(x: csr_array, y: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-    """Return (n,) coefficients, whose sum is 0, and the constant of a task."""
+def _fit_task(
+    x: csr_array, y: NDArray[np.float64], exact: NDArray[np.bool_], new: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], float, NDArray[np.float64]]:
+    """Return coefficients of the exact cells, whose sum is 0, the constant, and what is said of new cells before."""
     gram = np.empty((len(y), len(y)))
     _fill_similarities((x.indptr, x.indices, x.data), _sizes(x), gram)
+    old = np.flatnonzero(exact & ~new)
+    some = old[np.linspace(0, len(old) - 1, min(len(old), ROWS_FOR_PENALTY)).astype(int)]
+    inner = gram[np.ix_(some, some)]
+    errors = [np.square(_solve(inner, y[some], penalty)[2] - y[some]).mean() for penalty in PENALTIES]
+    penalty = PENALTIES[int(np.argmin(errors))]
+    alpha, constant, _ = _solve(gram[np.ix_(old, old)], y[old], penalty, held=False)
+    said = gram[np.ix_(new, old)] @ alpha + constant
+    if new.any():
+        alpha, constant, _ = _solve(gram[np.ix_(exact, exact)], y[exact], penalty, held=False)
+    return alpha, constant, said
+
+
+def _solve(
+    gram: NDArray[np.float64], y: NDArray[np.float64], penalty: float, *, held: bool = True
+) -> tuple[NDArray[np.float64], float, NDArray[np.float64]]:
+    """Return coefficients, whose sum is 0, the constant, and with `held` the leave-one-out predictions."""
     column = gram.mean(axis=0)
     centred = gram - column[None, :] - column[:, None] + column.mean()
-    unit = max(float(np.trace(centred)) / len(y), 1e-9)
-    fits = [solve_dual(centred, y, penalty * unit) for penalty in PENALTIES]
-    alpha = min(fits, key=lambda fit: float(np.square(fit[1] - y).mean()))[0]
-    return alpha, float(y.mean() - column @ alpha)
+    strength = penalty * max(float(np.trace(centred)) / len(y), 1e-9)
+    if held:
+        alpha, said = solve_dual(centred, y, strength)
+    else:
+        centred.flat[:: len(y) + 1] += strength
+        alpha, said = cho_solve(cho_factor(centred, lower=True, overwrite_a=True), y - y.mean()), y
+    return alpha, float(y.mean() - column @ alpha), said
 
 
 def _sizes(x: csr_array) -> NDArray[np.float64]:
