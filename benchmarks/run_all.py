@@ -35,7 +35,9 @@ ABSENT = ("DatasetError", "MissingDependency", "ModuleNotFoundError")
 
 def main(names: list[str]) -> int:
     """Run benchmarks by name, or all of them; return the exit code."""
-    scripts = {path.stem: path for path in sorted(HERE.glob("*.py")) if path.name != Path(__file__).name}
+    scripts = {
+        path.stem: path for path in sorted(HERE.glob("*.py")) if path.name != Path(__file__).name and is_script(path)
+    }
     unknown = [name for name in names if name not in scripts]
     if unknown:
         sys.stderr.write(f"There is no benchmark {unknown[0]!r}; the benchmarks are {', '.join(scripts)}.\n")
@@ -55,6 +57,11 @@ def main(names: list[str]) -> int:
     known = {name: known[name] for name in scripts if name in known}
     write_text(HERE / "RESULTS.md", render(known, scripts))
     return 1 if failed else 0
+
+
+def is_script(path: Path) -> bool:
+    """Return whether a file is a benchmark, and not what several benchmarks share."""
+    return '__name__ == "__main__"' in path.read_text()
 
 
 def run(script: Path) -> tuple[dict[str, Any] | None, str, bool]:
