@@ -145,3 +145,12 @@ def test_values_in_the_place_of_labels_are_left_out(place, tmp_path):
     )
     assert any("lethal" in note for note in outcome.notes)
     assert set(pd.read_csv(tmp_path / "out" / "deltas.csv")["task"]) == {"growth", "size"}
+
+
+def test_a_run_or_a_file_is_not_written_over(place):
+    before = sorted((place / "ridge").iterdir())
+    with pytest.raises(DataError, match="is a run; --out wants a folder of its own"):
+        gain(place / "mean", place / "ridge", str(place / "test.csv"), place / "ridge")
+    with pytest.raises(DataError, match="is a file"):
+        gain(place / "mean", place / "ridge", str(place / "test.csv"), place / "test.csv")
+    assert sorted((place / "ridge").iterdir()) == before

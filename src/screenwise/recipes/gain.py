@@ -61,6 +61,9 @@ def gain(  # noqa: PLR0913 - two runs, a table, where to, how; the rest has defa
         How to read the table; what is not said is as at the fit of the first run.
     """
     models = [open_run(run) for run in (run_a, run_b)]
+    if out.is_file() or (out / "config.json").exists():
+        message = f"{out} is {'a file' if out.is_file() else 'a run'}; --out wants a folder of its own."
+        raise DataError(message)
     asked = _asked((run_a, run_b), table, reading, progress)
     with computing(jobs=usual_jobs(), progress=progress):
         pairs = zip(models, (run_a, run_b), strict=True)
