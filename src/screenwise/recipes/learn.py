@@ -87,8 +87,22 @@ def fit(
     from screenwise.recipes.reporting import run_card  # noqa: PLC0415
 
     run_card(out)
-    notes = [*data.notes, *getattr(model, "notes_", ())]
+    notes = [*data.notes, *_little_known(data.screen), *getattr(model, "notes_", ())]
     return Outcome(_fit_facts(data, train, settings, evidence), scores, notes, _fit_files(out, data))
+
+
+def _little_known(screen: Screen) -> list[str]:
+    """Say which tasks have one value only, or none that is exact."""
+    cells = screen.targets.cells()
+    table = pd.DataFrame({"task": cells.task, "value": cells.value, "exact": cells.relation == 0})
+    known = table.groupby("task").agg(values=("value", "nunique"), exact=("exact", "any"))
+    lacking = {"one value only": known["exact"] & (known["values"] == 1), "bounds only": ~known["exact"]}
+    return [
+        f"Tasks with {what}, of which a model learns little: {int(which.sum())}, such as "
+        f"{screen.task_names[known.index[which][0]]}."
+        for what, which in lacking.items()
+        if which.any()
+    ]
 
 
 def predict(
