@@ -143,6 +143,14 @@ def test_the_pooled_process_is_left_where_its_own_evidence_is_worse():
     assert model.choice_ == relative.idxmin() != "pooled_gp"
 
 
+def test_a_constant_task_is_no_evidence():
+    value = np.stack([np.sin(LENGTH / 2), np.ones(len(LENGTH))], 1)
+    model = Auto().fit(screen_of(value))
+    assert model.evidence_["task"].nunique() == 1
+    assert "mean 1.000" in model.reason_
+    assert set(Auto().fit(screen_of(value[:, 1:])).evidence_["relative"]) == {0.0}
+
+
 def test_without_targets_nothing_is_pooled():
     assert Auto().fit(targets_screen("")).choice_ != "pooled_gp"
 

@@ -87,6 +87,13 @@ def test_auxiliary_tasks_teach_and_are_neither_scored_nor_predicted(folder, extr
     assert len(learnt) > len(pd.read_parquet(plain / "training.parquet"))
 
 
+def test_a_model_without_a_trunk_is_taught_nothing(folder):
+    home, _ = folder
+    with pytest.raises(ConfigError, match="teach ridge nothing; use --model multitask"):
+        fit(str(home / "assay.csv"), home / "r", FitSettings(model="ridge"), Reading(auxiliary=home / "library.csv"))
+    assert not (home / "r").exists()
+
+
 def test_held_out_compounds_teach_nothing_through_auxiliary_tasks(folder):
     home, _ = folder
     assay = pd.read_csv(home / "assay.csv")

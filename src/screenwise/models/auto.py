@@ -92,7 +92,7 @@ class Auto:
         own = process.leave_one_out(some)[0] if pooled else process.leave_one_out()[0][:, some]
         held = {best: own} | {name: model.leave_one_out()[0] for name, model in others.items()}
         self.evidence_ = _compare(part, held)
-        self.choice_, self.reason_ = self._choose(part, best)
+        self.choice_, self.reason_ = self._choose(best)
         if pooled:
             self.reason_ += f" A column names the target of each task: {process.reason_}"
         whole = len(places) == screen.targets.shape[1] and not pooled
@@ -124,7 +124,7 @@ class Auto:
         found = {"multitask": asked[np.ix_(rows, some)]}
         found |= {name: model.fit(learned, seed=seed).predict(judged.conditions).mean for name, model in simple.items()}
         self.evidence_ = _compare(judged, found)
-        self.choice_, reason = self._choose(judged, "multitask")
+        self.choice_, reason = self._choose("multitask")
         self.reason_ = why if self.choice_ == "multitask" else f"{reason} The process does not fit: {why}"
         if self.choice_ != "multitask":
             self.model_ = simple[self.choice_].fit(screen, seed=seed)
@@ -163,11 +163,12 @@ class Auto:
         through_landmarks = np.cbrt(3.0 * rows * min(config.landmarks, config.exact_rows) ** 2)
         return np.where(rows > config.exact_rows, through_landmarks, rows)
 
-    def _choose(self, part: Screen, process: str) -> tuple[str, str]:
+    def _choose(self, process: str) -> tuple[str, str]:
         relative = self.evidence_.groupby("model", sort=False)["relative"].mean()
         best = min((name for name in relative.index if name != process), key=lambda name: relative[name])
         choice = best if relative[best] < (1 - self.config.margin) * relative[process] else process
-        tasks = "1 task" if part.targets.shape[1] == 1 else f"{part.targets.shape[1]} tasks"
+        count = self.evidence_["task"].nunique()
+        tasks = "1 task" if count == 1 else f"{count} tasks"
         errors = ", ".join(f"{name} {error:.3f}" for name, error in relative.items())
         held = "held-out" if process == "multitask" else "leave-one-out"
         reason = (
@@ -263,4 +264,6 @@ def _compare(screen: Screen, held: dict[str, NDArray[np.float32]]) -> pd.DataFra
         pd.DataFrame({"model": name, "task": screen.task_names, "rows": rows, "loo_rmse": one, "relative": one / base})
         for name, one in error.items()
     ]
-    return pd.concat(tables, ignore_index=True)
+    # a constant task says nothing, unless there is no other
+    told = error["mean"] > 0 if (error["mean"] > 0).any() else rows >= 0
+    return pd.concat([table[told] for table in tables], ignore_index=True)

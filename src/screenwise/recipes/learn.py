@@ -18,7 +18,7 @@ from screenwise.data.auxiliary import with_auxiliary
 from screenwise.data.split import Fold, make_folds
 from screenwise.data.table import write_table
 from screenwise.data.table_parts import write_parts
-from screenwise.errors import DataError
+from screenwise.errors import ConfigError, DataError
 from screenwise.evaluate.compare import score_cells
 from screenwise.evaluate.scoring import DETAILS
 from screenwise.evaluate.trial import predict_cells
@@ -43,6 +43,9 @@ from screenwise.represent.fingerprint_store import computing
 from screenwise.run import Run, read_json, write_json
 from screenwise.screen import Screen
 
+TAUGHT = ("multitask", "gp_network")
+"""Models that learn from auxiliary tasks: their tasks share a trunk."""
+
 
 def fit(
     table: str, out: Path, settings: FitSettings, reading: Reading = Reading(), *, progress: Progress = silent
@@ -58,6 +61,9 @@ def fit(
         The table cannot be read, or `out` holds another run.
     """
     config = _model_config(settings)
+    if reading.auxiliary is not None and settings.model not in TAUGHT:
+        message = f"Auxiliary tasks teach {settings.model} nothing; use --model {' or '.join(TAUGHT)}."
+        raise ConfigError(message)
     data = measured(table, reading, progress=progress)
     described = {
         "settings": to_mapping(settings),
