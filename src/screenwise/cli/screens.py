@@ -56,7 +56,7 @@ def fit(
 ) -> Outcome:
     """Fit a model to a table and save it as a run.
 
-    Models: auto, gp, multitask, ridge, forest, svr, neighbours, mean.
+    Models: auto, gp, pooled_gp, gp_network, multitask, ridge, forest, svr, neighbours, mean.
 
     Parameters
     ----------
