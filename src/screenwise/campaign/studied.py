@@ -123,9 +123,9 @@ def choose_most_studied(plan: Plan, measured: int, studied: Studied | None = Non
     plan
         Wells, rules, keys.
     measured
-        Conditions that are measured.
+        How many conditions are measured.
     studied
-        Of the plan's pool, where many rounds ask about it.
+        What `surely_studied` says of the plan's pool; None = asked here, where a replay asks once.
     """
     studied = surely_studied(plan.pool) if studied is None else studied
     plan = plan_plates(plan, studied.score)

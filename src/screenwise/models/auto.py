@@ -24,7 +24,7 @@ from screenwise.screen import Screen, task_column
 
 CANDIDATES = ("gp", "ridge", "mean", "multitask", "pooled_gp")
 """What is chosen from: the pooled process where tasks name their targets, else `gp`, against the simpler models by
-leave-one-out error; the network where a process does not fit."""
+leave-one-out error; where a process does not fit, the network, against the simpler models on the rows it held out."""
 
 MORE_TASKS = 4
 """So many times more tasks are compared where they are many and small: pooled ones."""
@@ -45,18 +45,20 @@ class AutoConfig:
     most_simple_tasks: int = 200
     """With more tasks the network is not compared with ridge, whose weights are a number per task and substructure."""
     compared_tasks: int = 8
-    """Tasks, spread evenly over their sizes, on which ridge and mean are compared with the process."""
+    """Tasks, spread evenly over their sizes, on which ridge and mean are compared with the process or the network."""
     margin: float = 0.02
-    """A simpler model is taken when its leave-one-out error is smaller by this share."""
+    """A simpler model is taken when its error, left out or held out, is smaller by this share."""
 
 
 class Auto:
     """The Gaussian process, pooled where tasks name their targets, unless evidence or size speaks against it.
 
-    The evidence is leave-one-out errors.
+    The evidence is leave-one-out errors. Where size speaks for the network, it is errors on rows that it held out.
+    With rows to validate on, or more tasks than ``most_simple_tasks``, the network is not compared.
 
     After `fit`: ``choice_`` (a name of `screenwise.models.MODELS`), ``reason_`` (a sentence),
-    ``evidence_`` (table: model, task, rows, loo_rmse, relative = loo_rmse over that of the mean).
+    ``evidence_`` (table: model, task, rows, loo_rmse, relative = loo_rmse over that of the mean);
+    beside the network loo_rmse is of held-out rows.
 
     Examples
     --------
@@ -125,7 +127,8 @@ class Auto:
         found |= {name: model.fit(learned, seed=seed).predict(judged.conditions).mean for name, model in simple.items()}
         self.evidence_ = _compare(judged, found)
         self.choice_, reason = self._choose("multitask")
-        self.reason_ = why if self.choice_ == "multitask" else f"{reason} The process does not fit: {why}"
+        size = why.removeprefix("multitask: ")
+        self.reason_ = why if self.choice_ == "multitask" else f"{reason} No process fits: {size}"
         if self.choice_ != "multitask":
             self.model_ = simple[self.choice_].fit(screen, seed=seed)
         return self
@@ -246,7 +249,7 @@ class Auto:
 
 
 def _compare(screen: Screen, held: dict[str, NDArray[np.float32]]) -> pd.DataFrame:
-    """Return a row per model and task: leave-one-out RMSE of exact values, and relative to the mean's."""
+    """Return a row per model and task that varies: RMSE of exact values, and relative to the mean's."""
     truth, cells = screen.targets.dense(), screen.targets.cells()
     known = np.zeros(truth.shape, bool)
     exact = (cells.relation == 0) & np.isfinite(cells.value)

@@ -92,8 +92,7 @@ class KernelRidge:
             (m,) place in `x` of each cell.
         """
         own = self.predict(x, task) if row is None else self.cells(x, row, task)
-        mixed = self.share * members + (1 - self.share) * own
-        return np.where(np.isnan(own), members, mixed).astype(np.float32)
+        return _mix(members, own, self.share)
 
     def cells(self, x: csr_array, row: NDArray[np.int64], task: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return (m,) predictions of tasks for rows of `x`; NaN where a task has none."""
@@ -177,8 +176,7 @@ def weigh(
     apart = members.mean(axis=0)[exact] - own[exact]
     error = lots.judge.target[cells][exact] - own[exact]
     share = float(np.clip(apart @ error / (apart @ apart), LEAST_SHARE, 1)) if (apart != 0).any() else EVEN
-    mixed = share * members + (1 - share) * own
-    return replace(kernel, share=share), np.where(np.isnan(own), members, mixed).astype(np.float32)
+    return replace(kernel, share=share), _mix(members, own, share)
 
 
 def kernel_arrays(kernel: KernelRidge) -> dict[str, NDArray[Any]]:
@@ -239,6 +237,11 @@ def _solve(
         centred.flat[:: len(y) + 1] += strength
         alpha, said = cho_solve(cho_factor(centred, lower=True, overwrite_a=True), y - y.mean()), y
     return alpha, float(y.mean() - column @ alpha), said
+
+
+def _mix(members: NDArray[np.float32], own: NDArray[np.float64], share: float) -> NDArray[np.float32]:
+    """Return the weighted means of the members' outputs and the kernel's; the members' alone where it has none."""
+    return np.where(np.isnan(own), members, share * members + (1 - share) * own).astype(np.float32)
 
 
 def _sizes(x: csr_array) -> NDArray[np.float64]:

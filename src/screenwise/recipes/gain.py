@@ -59,6 +59,11 @@ def gain(  # noqa: PLR0913 - two runs, a table, where to, how; the rest has defa
         Error level of the domain, replicates and seed of the bootstrap.
     reading
         How to read the table; what is not said is as at the fit of the first run.
+
+    Raises
+    ------
+    DataError
+        `out` is a file or a run.
     """
     models = [open_run(run) for run in (run_a, run_b)]
     if out.is_file() or (out / "config.json").exists():

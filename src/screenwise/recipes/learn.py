@@ -57,6 +57,8 @@ def fit(
 
     Raises
     ------
+    ConfigError
+        Auxiliary tasks are given to a model that learns nothing from them.
     DataError
         The table cannot be read, or `out` holds another run.
     """

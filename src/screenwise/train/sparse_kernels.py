@@ -121,6 +121,7 @@ def _add(entries: Any, begin: int, end: int, source: Any, out: Any) -> None:  # 
 
 @njit(inline="always")
 def _add_present(row: Any, moments: Any, skipped: Any, value: float, total: Any) -> None:  # pragma: no cover
+    """Add to a sum the weights of a column that waited, as dense Adam would have them by now."""
     mean, square = moments
     keep, p0, p1, q0, q1 = skipped
     for unit in range(row.shape[0]):
@@ -171,7 +172,7 @@ def gather_deferred(
             continue
         mean, square = moments[slot[column], 0], moments[slot[column], 1]
         if end == begin + 1:
-            # as most that waited: a fifth of the time would go through the buffer
+            # most columns that waited have one entry; writing them to the buffer first took a fifth of the time
             _add_present(row, (mean, square), skipped[seen[column]], entries[3][begin], out[entries[2][begin]])
             continue
         for unit in range(current.shape[0]):

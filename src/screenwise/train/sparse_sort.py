@@ -93,7 +93,7 @@ def _begins(keys: Any, low: int, bits: int) -> Any:  # pragma: no cover
 
 @njit(cache=True, nogil=True)
 def _move(entries: Any, low: int, begins: Any, mask: int, out: Any) -> None:  # pragma: no cover
-    """Sort by one digit, whose entries begin at `begins`; equal ones stay in order."""
+    """Sort by one digit, whose entries begin at `begins` (which is overwritten); equal ones stay in order."""
     keys, rows, values = entries
     for entry in range(len(keys)):
         digit = (keys[entry] >> low) & mask
