@@ -47,7 +47,8 @@ class MultiTaskConfig:
     """Whether tasks of one `target` share a part of their output weights; None = unless the screen has labels alone."""
     kernel: bool | None = None
     """Whether a value's prediction is the weighted mean of the networks' and of kernel ridge regression of its task (of
-    10 to 3,000 exact values) alone; None = where compounds have values alone, up to 200,000 conditions."""
+    10 to 3,000 exact values) alone; None = where compounds have values alone, up to 200,000 conditions. The kernel is
+    one of counts: not for numbers (``feature:``), which may be negative."""
     common: float | None = None
     """Factor of a part of the output weights that all classes share, and one that all values share; 0 = none; None =
     0.4, and 0 for labels alone: nothing tells there which of them run the other way."""
