@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 from sklearn.kernel_ridge import KernelRidge as Peer
 
+from screenwise.errors import ConfigError
 from screenwise.models.multitask import MultiTask, MultiTaskConfig
 from screenwise.models.multitask_cells import CellTable, Lots
 from screenwise.models.multitask_kernel import (
@@ -180,3 +181,10 @@ def test_a_screen_of_small_tasks_is_predicted_better_beside_the_kernel(tmp_path)
     assert again.predict_tasks(test.conditions, [4]).mean[:, 0] == pytest.approx(
         again.predict(test.conditions).mean[:, 4], rel=1e-5
     )
+
+
+def test_numbers_are_no_counts():
+    conditions = pd.DataFrame({"gene": [f"G{place}" for place in range(30)], "feature:x": np.arange(30.0)})
+    screen = make_screen(conditions, np.arange(30.0)[:, None], ["growth"])
+    with pytest.raises(ConfigError, match="kernel compares counts"):
+        MultiTask(MultiTaskConfig(kernel=True)).fit(screen)

@@ -44,6 +44,8 @@ class AutoConfig:
     """Sum over tasks of rows cubed beyond which the network is taken: about ten minutes of one core."""
     most_simple_tasks: int = 200
     """With more tasks the network is not compared with ridge, whose weights are a number per task and substructure."""
+    most_simple_rows: int = 200_000
+    """With more conditions neither: their substructures would be counted once more."""
     compared_tasks: int = 8
     """Tasks, spread evenly over their sizes, on which ridge and mean are compared with the process or the network."""
     margin: float = 0.02
@@ -112,23 +114,24 @@ class Auto:
         self.choice_, self.reason_ = "multitask", why
         self.evidence_ = pd.DataFrame(columns=["model", "task", "rows", "loo_rmse", "relative"])
         held = pd.Index(screen.conditions["condition_id"]).get_indexer(self.model_.held_out_ids_)
-        if valid is not None or not len(held) or screen.targets.shape[1] > self.config.most_simple_tasks:
+        large = len(screen) > self.config.most_simple_rows or screen.targets.shape[1] > self.config.most_simple_tasks
+        if valid is not None or not len(held) or large:
             return self
         cells = self.model_.calibration_cells()
         counts = np.bincount(cells.task, minlength=screen.targets.shape[1])
         order = np.argsort(counts, kind="stable")[np.count_nonzero(counts == 0) :]
         some = np.sort(order[np.linspace(0, len(order) - 1, min(len(order), self.config.compared_tasks)).astype(int)])
         part, rows = screen.take_tasks(some), np.unique(held)
-        asked = np.full((len(screen), screen.targets.shape[1]), np.nan, np.float32)
-        asked[held, cells.task] = cells.mean
+        asked = np.full((len(rows), screen.targets.shape[1]), np.nan, np.float32)
+        asked[np.searchsorted(rows, held), cells.task] = cells.mean
         learned, judged = part.take(np.setdiff1d(np.arange(len(screen)), rows)), part.take(rows)
         simple: dict[str, Any] = {"ridge": Ridge(), "mean": Mean()}
-        found = {"multitask": asked[np.ix_(rows, some)]}
+        found = {"multitask": asked[:, some]}
         found |= {name: model.fit(learned, seed=seed).predict(judged.conditions).mean for name, model in simple.items()}
         self.evidence_ = _compare(judged, found)
         self.choice_, reason = self._choose("multitask")
         size = why.removeprefix("multitask: ")
-        self.reason_ = why if self.choice_ == "multitask" else f"{reason} No process fits: {size}"
+        self.reason_ = f"{reason} No process fits: {size}"
         if self.choice_ != "multitask":
             self.model_ = simple[self.choice_].fit(screen, seed=seed)
         return self

@@ -197,6 +197,9 @@ def settle(config: MultiTaskConfig, rows: int, *, labels: Labels = "none", numbe
         default = replace(default, share_targets=False, common=0.0)
     if numbers:
         default = replace(default, hidden=(400, 400), layer_norm=False, kernel=False)
+        if config.kernel:
+            message = "MultiTaskConfig.kernel compares counts of substructures; with columns feature: leave it out."
+            raise ConfigError(message)
     if config.epochs is not None:
         default = replace(default, steps=0)
     given = {name: getattr(config, name) for name in vars(default) if getattr(config, name, None) is not None}
