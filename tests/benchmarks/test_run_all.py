@@ -11,11 +11,15 @@ GOOD = '''"""Speed of adding. More words."""
 import json
 result = {"figures": {"sum": 2.0, "mean": {"value": 1.5, "lower": 1.0, "upper": 2.0}}, "units": {"sum": "wells"},
           "peers": {"sum": 3.0}, "peer": "by hand", "data": "invented", "seeds": [0, 1], "cpu_seconds": 0.1}
-print("some words before")
-print(json.dumps(result))
+if __name__ == "__main__":
+    print("some words before")
+    print(json.dumps(result))
 '''
-ABSENT = 'import sys\nsys.stderr.write("the peer is not installed\\n")\nsys.exit(3)\n'
-BROKEN = 'raise ValueError("broken")\n'
+ABSENT = (
+    'import sys\nif __name__ == "__main__":\n    sys.stderr.write("the peer is not installed\\n")\n    sys.exit(3)\n'
+)
+BROKEN = 'if __name__ == "__main__":\n    raise ValueError("broken")\n'
+SHARED = '"""What two benchmarks share."""\nBAR = 2\n'
 
 
 @pytest.fixture
@@ -29,6 +33,7 @@ def bench(tmp_path):
 
 def test_results_are_written_as_tables(bench):
     (bench.HERE / "adding.py").write_text(GOOD)
+    (bench.HERE / "shared.py").write_text(SHARED)
     assert bench.main([]) == 0
     text = (bench.HERE / "RESULTS.md").read_text()
     assert "## Speed of adding" in text
