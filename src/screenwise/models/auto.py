@@ -86,11 +86,7 @@ class Auto:
         best = "pooled_gp" if pooled else "gp"
         process: Any = PooledProcess(self.config.pooled) if pooled else GaussianProcess(self.config.process)
         process.fit(screen, run=run, seed=seed)
-        measured = np.flatnonzero(counts)
-        order = measured[np.argsort(counts[measured], kind="stable")]
-        most = self.config.compared_tasks * (MORE_TASKS if pooled else 1)
-        places = np.linspace(0, len(order) - 1, min(len(order), most)).round().astype(int)
-        some = np.sort(order[places])
+        some = _spread(counts, self.config.compared_tasks * (MORE_TASKS if pooled else 1))
         part = screen.take_tasks(some)
         others = {name: model.fit(part, seed=seed) for name, model in self._others(pooled=pooled).items()}
         own = process.leave_one_out(some)[0] if pooled else process.leave_one_out()[0][:, some]
@@ -99,7 +95,7 @@ class Auto:
         self.choice_, self.reason_ = self._choose(best)
         if pooled:
             self.reason_ += f" A column names the target of each task: {process.reason_}"
-        whole = len(places) == screen.targets.shape[1] and not pooled
+        whole = len(some) == screen.targets.shape[1] and not pooled
         fitted = {best: process} | (others if whole else {})
         self.model_ = fitted.get(self.choice_) or self._others(pooled=False)[self.choice_].fit(screen, seed=seed)
         if run is not None:
@@ -111,16 +107,14 @@ class Auto:
         from screenwise.models import make_model  # noqa: PLC0415 - the network brings torch
 
         self.model_ = make_model("multitask").fit(screen, valid=valid, run=run, seed=seed)
-        self.choice_, self.reason_ = "multitask", why
+        self.choice_, self.reason_ = "multitask", f"multitask: {why}"
         self.evidence_ = pd.DataFrame(columns=["model", "task", "rows", "loo_rmse", "relative"])
         held = pd.Index(screen.conditions["condition_id"]).get_indexer(self.model_.held_out_ids_)
         large = len(screen) > self.config.most_simple_rows or screen.targets.shape[1] > self.config.most_simple_tasks
         if valid is not None or not len(held) or large:
             return self
         cells = self.model_.calibration_cells()
-        counts = np.bincount(cells.task, minlength=screen.targets.shape[1])
-        order = np.argsort(counts, kind="stable")[np.count_nonzero(counts == 0) :]
-        some = np.sort(order[np.linspace(0, len(order) - 1, min(len(order), self.config.compared_tasks)).astype(int)])
+        some = _spread(np.bincount(cells.task, minlength=screen.targets.shape[1]), self.config.compared_tasks)
         part, rows = screen.take_tasks(some), np.unique(held)
         asked = np.full((len(rows), screen.targets.shape[1]), np.nan, np.float32)
         asked[np.searchsorted(rows, held), cells.task] = cells.mean
@@ -130,8 +124,7 @@ class Auto:
         found |= {name: model.fit(learned, seed=seed).predict(judged.conditions).mean for name, model in simple.items()}
         self.evidence_ = _compare(judged, found)
         self.choice_, reason = self._choose("multitask")
-        size = why.removeprefix("multitask: ")
-        self.reason_ = f"{reason} No process fits: {size}"
+        self.reason_ = f"{reason} No process fits: {why}"
         if self.choice_ != "multitask":
             self.model_ = simple[self.choice_].fit(screen, seed=seed)
         return self
@@ -148,13 +141,13 @@ class Auto:
         largest = int(counts.argmax())
         if counts[largest] > self.config.most_rows and not pooled:
             return (
-                f"multitask: task {screen.task_names[largest]} has {counts[largest]} measured rows, more than the "
+                f"task {screen.task_names[largest]} has {counts[largest]} measured rows, more than the "
                 f"{self.config.most_rows} that an exact Gaussian process holds."
             )
         rows = self._pooled_rows(screen, counts) if pooled else counts
         if float((rows.astype(np.float64) ** 3).sum()) > self.config.most_work:
             return (
-                f"multitask: exact Gaussian processes of {np.count_nonzero(counts)} tasks with {counts.sum()} "
+                f"exact Gaussian processes of {np.count_nonzero(counts)} tasks with {counts.sum()} "
                 "measured cells would take more than about ten minutes."
             )
         return ""
@@ -249,6 +242,13 @@ class Auto:
             message = f"The chosen model {self.choice_} has no {ability}; fit --model gp where it is needed."
             raise ModelError(message)
         return chosen
+
+
+def _spread(counts: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """Return at most so many of the tasks that have measured cells, ascending, spread evenly over their sizes."""
+    measured = np.flatnonzero(counts)
+    order = measured[np.argsort(counts[measured], kind="stable")]
+    return np.sort(order[np.linspace(0, len(order) - 1, min(len(order), most)).round().astype(int)])
 
 
 def _compare(screen: Screen, held: dict[str, NDArray[np.float32]]) -> pd.DataFrame:

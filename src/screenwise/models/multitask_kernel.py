@@ -15,7 +15,8 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse import coo_array, csr_array
 
 from screenwise.models.multitask_cells import Lots
-from screenwise.models.ridge_fit import solve_dual
+from screenwise.models.ridge_fit import centred, solve_dual
+from screenwise.represent.tanimoto import count_tanimoto
 from screenwise.train.sparse_store import MappedRows
 from screenwise.train.threads import in_parts
 
@@ -134,7 +135,6 @@ def fit_kernel(
     if not len(tasks) or isinstance(table.x, MappedRows):
         return None, nothing
     x = csr_array(table.x[rows])
-    x.sort_indices()
     order = np.argsort(table.task[cells], kind="stable")
     order = order[(exact | new)[order]]
     edges = np.searchsorted(table.task[cells[order]], np.arange(len(table.binary) + 1))
@@ -210,33 +210,31 @@ def _fit_task(
     x: csr_array, y: NDArray[np.float64], exact: NDArray[np.bool_], new: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], float, NDArray[np.float64]]:
     """Return coefficients of the exact cells, whose sum is 0, the constant, and what is said of new cells before."""
-    gram = np.empty((len(y), len(y)))
-    _fill_similarities((x.indptr, x.indices, x.data), _sizes(x), gram)
+    gram = count_tanimoto(x).astype(np.float64)
     old = np.flatnonzero(exact & ~new)
     some = old[np.linspace(0, len(old) - 1, min(len(old), ROWS_FOR_PENALTY)).astype(int)]
-    inner = gram[np.ix_(some, some)]
-    errors = [np.square(_solve(inner, y[some], penalty)[2] - y[some]).mean() for penalty in PENALTIES]
+    inner = centred(gram[np.ix_(some, some)])
+    unit = _unit(inner)
+    errors = [np.square(solve_dual(inner, y[some], penalty * unit)[1] - y[some]).mean() for penalty in PENALTIES]
     penalty = PENALTIES[int(np.argmin(errors))]
-    alpha, constant, _ = _solve(gram[np.ix_(old, old)], y[old], penalty, held=False)
+    alpha, constant = _solve(gram[np.ix_(old, old)], y[old], penalty)
     said = gram[np.ix_(new, old)] @ alpha + constant
     if new.any():
-        alpha, constant, _ = _solve(gram[np.ix_(exact, exact)], y[exact], penalty, held=False)
+        alpha, constant = _solve(gram[np.ix_(exact, exact)], y[exact], penalty)
     return alpha, constant, said
 
 
-def _solve(
-    gram: NDArray[np.float64], y: NDArray[np.float64], penalty: float, *, held: bool = True
-) -> tuple[NDArray[np.float64], float, NDArray[np.float64]]:
-    """Return coefficients, whose sum is 0, the constant, and with `held` the leave-one-out predictions."""
-    column = gram.mean(axis=0)
-    centred = gram - column[None, :] - column[:, None] + column.mean()
-    strength = penalty * max(float(np.trace(centred)) / len(y), 1e-9)
-    if held:
-        alpha, said = solve_dual(centred, y, strength)
-    else:
-        centred.flat[:: len(y) + 1] += strength
-        alpha, said = cho_solve(cho_factor(centred, lower=True, overwrite_a=True), y - y.mean()), y
-    return alpha, float(y.mean() - column @ alpha), said
+def _solve(gram: NDArray[np.float64], y: NDArray[np.float64], penalty: float) -> tuple[NDArray[np.float64], float]:
+    """Return coefficients, whose sum is 0, and the constant."""
+    system = centred(gram)
+    system.flat[:: len(y) + 1] += penalty * _unit(system)
+    alpha = cho_solve(cho_factor(system, lower=True, overwrite_a=True), y - y.mean())
+    return alpha, float(y.mean() - gram.mean(axis=0) @ alpha)
+
+
+def _unit(gram: NDArray[np.float64]) -> float:
+    """Return the mean squared length of centred rows."""
+    return max(float(np.trace(gram)) / len(gram), 1e-9)
 
 
 def _mix(members: NDArray[np.float32], own: NDArray[np.float64], share: float) -> NDArray[np.float32]:
@@ -250,26 +248,6 @@ def _sizes(x: csr_array) -> NDArray[np.float64]:
 
 def _work(indptr: Sequence[int] | NDArray[Any]) -> NDArray[np.int64]:
     return np.asarray(indptr, np.int64) + np.arange(len(indptr))
-
-
-@njit(cache=True, nogil=True)
-def _fill_similarities(rows: Any, size: Any, out: Any) -> None:  # pragma: no cover
-    """Write the similarities of all pairs of CSR rows, whose columns ascend."""
-    indptr, indices, data = rows
-    for one in range(len(size)):
-        for other in range(one + 1):
-            here, there, shared = indptr[one], indptr[other], 0.0
-            while here < indptr[one + 1] and there < indptr[other + 1]:
-                if indices[here] < indices[there]:
-                    here += 1
-                elif indices[here] > indices[there]:
-                    there += 1
-                else:
-                    shared += min(data[here], data[there])
-                    here += 1
-                    there += 1
-            joint = size[one] + size[other] - shared
-            out[one, other] = out[other, one] = shared / joint if joint > 0 else 0.0
 
 
 @njit(cache=True, nogil=True)

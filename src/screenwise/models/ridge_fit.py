@@ -76,7 +76,17 @@ def fit_ridge(features: Any, y: NDArray[np.float64], rng: np.random.Generator) -
 def _gram(features: Any) -> NDArray[np.float64]:
     """Return (n, n) inner products of centred rows."""
     product = features @ features.T
-    gram = np.asarray(product.toarray() if issparse(product) else product, np.float64)
+    return centred(np.asarray(product.toarray() if issparse(product) else product, np.float64))
+
+
+def centred(gram: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return (n, n) inner products of rows less their mean.
+
+    Examples
+    --------
+    >>> centred(np.array([[1.0, 0.0], [0.0, 1.0]])).tolist()
+    [[0.5, -0.5], [-0.5, 0.5]]
+    """
     column = gram.mean(axis=0)
     return gram - column[None, :] - column[:, None] + column.mean()
 
